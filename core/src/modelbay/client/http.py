@@ -1,0 +1,319 @@
+"""The one seam all model traffic goes through. No type of the HTTP library is in a signature."""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+import httpx2 as httpx
+import msgspec
+
+from modelbay.deadline import Watchdog
+from modelbay.errors import (
+    BackendError,
+    BackendTimeoutError,
+    BackendUnreachableError,
+    ProtocolError,
+    StreamInterruptedError,
+)
+from modelbay.models.frozen import JsonObject
+from modelbay.wire.errors import (
+    BODY_LIMIT,
+    Classify,
+    error_class,
+    parse_error_body,
+    retry_after_s,
+)
+
+if TYPE_CHECKING:
+    from modelbay.context import ProviderContext
+
+log = logging.getLogger("modelbay.http")
+
+Method = Literal["GET", "POST", "PUT", "DELETE", "HEAD"]
+MANAGEMENT_DEADLINE_S = 15.0
+JSON_LIMIT = 16 * 1024 * 1024  # a list of 10,000 models is 5 MB; 200 MB is a fault
+
+T = TypeVar("T")
+
+
+class HttpResponse(Protocol):
+    """An answer whose head has come.
+
+    Attributes:
+        status: HTTP status.
+        headers: By lower-case name.
+    """
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def blocks(self) -> AsyncIterator[bytes]:
+        """Non-empty bytes, each as much as has arrived.
+
+        Raises:
+            StreamInterruptedError: The connection ended before the body did.
+            BackendTimeoutError: A limit passed.
+        """
+        ...
+
+
+class _Response:
+    __slots__ = ("_provider", "_response", "_watchdog", "headers", "status")
+
+    def __init__(
+        self, provider: "ProviderContext", response: httpx.Response, watchdog: Watchdog | None
+    ) -> None:
+        self._provider = provider
+        self._response = response
+        self._watchdog = watchdog
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        if self.headers.get("content-encoding", "identity") != "identity":
+            raise ProtocolError(
+                "the answer is compressed although 'identity' was asked for",
+                provider_id=self._provider.id,
+                stage="decode",
+            )
+        pieces = aiter(self._response.aiter_raw())
+        watchdog = self._watchdog
+        try:
+            if watchdog is None:
+                async for block in pieces:
+                    if block:
+                        yield block
+                return
+            while True:
+                with watchdog:
+                    block = await anext(pieces, b"")
+                if not block:
+                    return
+                watchdog.progress()
+                yield block
+        except httpx.TransportError as exc:
+            raise StreamInterruptedError(
+                f"the connection broke off in the middle of the answer ({_reason(exc)})",
+                provider_id=self._provider.id,
+            ) from exc
+
+
+@asynccontextmanager
+async def open_stream(
+    provider: "ProviderContext",
+    method: Method,
+    path: str,
+    *,
+    json: JsonObject | None = None,
+    content: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    deadline_s: float | None = None,
+    first_byte_s: float | None = None,
+    idle_s: float | None = None,
+) -> AsyncIterator[HttpResponse]:
+    """Send a request; hand over the answer as soon as its head is there, whatever its status.
+
+    Args:
+        path: Below the provider's address, or a whole address of the same provider.
+        json: The body, as JSON.
+        content: The body, as bytes.
+        deadline_s: Seconds for everything; the provider's `request_timeout_s` if ``None``.
+        first_byte_s: Seconds until the head; the provider's `first_byte_timeout_s` wins.
+        idle_s: Seconds between two blocks; only for servers that ping. The provider's
+            `idle_timeout_s` wins.
+
+    Raises:
+        BackendUnreachableError: No connection.
+        BackendTimeoutError: A limit passed.
+        StreamInterruptedError: The connection ended before a head came.
+    """
+    config = provider.config
+    url = path if "://" in path else f"{provider.base_url}/{path.lstrip('/')}"
+    sent = dict(headers or {})
+    sent["Accept-Encoding"] = "identity"
+    if json is not None:
+        content = msgspec.json.encode(json)
+        sent["Content-Type"] = "application/json"
+    total_s = deadline_s if deadline_s is not None else config.request_timeout_s
+    first_s = config.first_byte_timeout_s or first_byte_s
+    pause_s = config.idle_timeout_s or idle_s
+    watchdog = None
+    if total_s is not None or first_s is not None or pause_s is not None:
+        watchdog = Watchdog(
+            total_s=total_s, first_s=first_s, idle_s=pause_s, what=f"provider '{provider.id}'"
+        )
+    log.debug("-> %s %s", method, _shown(url))
+    try:
+        client = provider.http
+        request = client.build_request(method, url, content=content, headers=sent)
+        try:
+            if watchdog is None:
+                response = await client.send(request, stream=True)
+            else:
+                with watchdog:
+                    response = await client.send(request, stream=True)
+                watchdog.progress()
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            raise _transport_error(provider, exc) from exc
+        try:
+            log.debug("<- %s %s %s", response.status_code, method, _shown(url))
+            yield _Response(provider, response, watchdog)
+        finally:
+            await response.aclose()
+    except BackendTimeoutError as exc:
+        exc.provider_id = exc.provider_id or provider.id
+        raise
+    finally:
+        if watchdog is not None:
+            watchdog.close()
+
+
+async def read_body(response: HttpResponse, *, limit: int = JSON_LIMIT) -> bytes:
+    """The whole body.
+
+    Raises:
+        ProtocolError: It is larger than ``limit`` bytes.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for block in response.blocks():
+        size += len(block)
+        if size > limit:
+            raise ProtocolError(f"the answer is larger than {limit} bytes", stage="decode")
+        parts.append(block)
+    return b"".join(parts)
+
+
+async def raise_for_status(
+    provider: "ProviderContext",
+    response: HttpResponse,
+    *,
+    model: str | None = None,
+    classify: Classify | None = None,
+) -> None:
+    """Turn an error answer into the error it stands for; do nothing for a 2xx.
+
+    Raises:
+        BackendError: By the plugin's ``classify``, the body's code or the status.
+    """
+    if 200 <= response.status < 300:
+        return
+    head = bytearray()
+    try:
+        async for block in response.blocks():
+            head += block
+            if len(head) >= BODY_LIMIT:
+                break
+    except StreamInterruptedError:
+        pass  # half an error's text is better than none; the status is what counts
+    body = parse_error_body(bytes(head))
+    kind = error_class(response.status, body, classify)
+    where = response.headers.get("location")
+    message = body.message or (
+        f"redirects to {_shown(where)}; a key never follows a redirect"
+        if where
+        else "no reason given"
+    )
+    raise kind(
+        f"{redact(provider, message)} (HTTP {response.status})",
+        status=response.status,
+        retry_after_s=retry_after_s(response.headers),
+        provider_id=provider.id,
+        model=model,
+        hint=_hint(provider, kind),
+        stage="send",
+    )
+
+
+async def fetch_json(
+    provider: "ProviderContext",
+    method: Method,
+    path: str,
+    *,
+    into: type[T],
+    json: JsonObject | None = None,
+    model: str | None = None,
+    deadline_s: float | None = MANAGEMENT_DEADLINE_S,
+    limit: int = JSON_LIMIT,
+    classify: Classify | None = None,
+) -> T:
+    """One request, one JSON answer, decoded into ``into`` (a msgspec struct, a dict, ...).
+
+    Raises:
+        BackendError: The server refused or failed.
+        ProtocolError: The answer is not JSON, not of that shape, or larger than ``limit`` bytes.
+    """
+    async with open_stream(provider, method, path, json=json, deadline_s=deadline_s) as response:
+        try:
+            await raise_for_status(provider, response, model=model, classify=classify)
+            body = await read_body(response, limit=limit)
+            return msgspec.json.decode(body, type=into)
+        except msgspec.DecodeError as exc:
+            kind = response.headers.get("content-type", "no content type")
+            raise ProtocolError(
+                f"{method} /{path.lstrip('/')} answered something unexpected: {exc} ({kind})",
+                status=response.status,
+                provider_id=provider.id,
+                hint=f"is {provider.config.base_url} the right address?",
+                stage="decode",
+            ) from exc
+        except BackendError as exc:
+            exc.provider_id = exc.provider_id or provider.id
+            raise
+
+
+def redact(provider: "ProviderContext", text: str) -> str:
+    """The text without the provider's key and header values; servers echo them in errors."""
+    key = provider.config.api_key
+    secrets = [] if key is None else [key.get_secret_value()]
+    for secret in (*secrets, *provider.config.headers.values()):
+        if len(secret) >= 4:
+            text = text.replace(secret, "***")
+    return text
+
+
+def _transport_error(provider: "ProviderContext", exc: Exception) -> BackendError:
+    address = provider.config.base_url
+    if isinstance(exc, httpx.ConnectTimeout):
+        return BackendUnreachableError(
+            f"no connection to {_shown(address)} in time",
+            provider_id=provider.id,
+            hint=f"is the server of provider '{provider.id}' running? modelbay doctor",
+            stage="connect",
+        )
+    if isinstance(exc, (httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError)):
+        return StreamInterruptedError(
+            f"the server closed the connection before it answered ({_reason(exc)})",
+            provider_id=provider.id,
+        )
+    return BackendUnreachableError(
+        f"cannot reach {_shown(address)} ({_reason(exc)})",
+        provider_id=provider.id,
+        hint=f"is the server of provider '{provider.id}' running? modelbay doctor",
+        stage="connect",
+    )
+
+
+def _hint(provider: "ProviderContext", kind: type[BackendError]) -> str | None:
+    if kind.code == "authentication_failed":
+        variable = provider.config.api_key_env
+        if variable:
+            return f"set {variable} to a valid key"
+        return f'set "apiKeyEnv" of provider "{provider.id}" in providers.json'
+    if kind.code == "model_not_found":
+        return f"modelbay models {provider.id} --refresh"
+    return None
+
+
+def _reason(exc: Exception) -> str:
+    return str(exc) or type(exc).__name__
+
+
+def _shown(url: str) -> str:
+    """An address without its query and without user and password."""
+    scheme, separator, rest = url.partition("?")[0].partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else scheme

@@ -1,0 +1,177 @@
+"""A whole client for OpenAI-style servers, for plugins: chat, embeddings, rerank, completion."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from modelbay.client.http import fetch_json, open_stream, raise_for_status, read_body
+from modelbay.closing import closing
+from modelbay.errors import (
+    BackendError,
+    StreamInterruptedError,
+)
+from modelbay.models.catalog import ModelInfo
+from modelbay.models.chat import ChatRequest
+from modelbay.models.events import StreamEvent
+from modelbay.models.frozen import JsonObject
+from modelbay.models.media import (
+    CompleteRequest,
+    EmbedRequest,
+    EmbedResult,
+    RerankRequest,
+    RerankResult,
+)
+from modelbay.wire.errors import Classify, parse_error_body
+from modelbay.wire.openai_chat import ChatDecoder, Dialect, encode_chat
+from modelbay.wire.openai_misc import (
+    EmbeddingsBody,
+    RerankBody,
+    decode_embed,
+    decode_rerank,
+    encode_complete,
+    encode_embed,
+    encode_rerank,
+)
+from modelbay.wire.sse import SSEDecoder
+
+if TYPE_CHECKING:
+    from modelbay.context import ProviderContext
+
+IDLE_S = 90.0  # three pings of the servers that ping; a running stream that is silent for longer
+
+
+async def stream_chat(
+    provider: "ProviderContext",
+    request: ChatRequest,
+    model: ModelInfo,
+    *,
+    dialect: Dialect,
+    path: str = "v1/chat/completions",
+    classify: Classify | None = None,
+    pings: bool = False,
+    extra: JsonObject | None = None,
+) -> AsyncIterator[StreamEvent]:
+    """Answer one chat turn over ``POST {path}``.
+
+    Args:
+        classify: Reads this server's own error answers.
+        pings: The server sends comments during silence, so that a silent stream is a dead one.
+        extra: More fields of the body that this server wants; the request's own win.
+
+    Raises:
+        StreamInterruptedError: The stream ended without a finish reason; holds the partial text.
+        BackendError: The server refused or failed.
+    """
+    encoded = encode_chat(
+        request, model.ref.wire_id, dialect, max_tokens=model.capabilities.max_output_tokens
+    )
+    for notice in encoded.notices:
+        yield notice
+    body = {**(extra or {}), **encoded.body}
+    decoder = ChatDecoder(dialect, classify)
+    events = _events(provider, path, body, model, decoder, classify, pings)
+    async with closing(events):
+        async for event in events:
+            yield event
+
+
+async def complete(
+    provider: "ProviderContext",
+    request: CompleteRequest,
+    model: ModelInfo,
+    *,
+    path: str = "v1/completions",
+    classify: Classify | None = None,
+    pings: bool = False,
+) -> AsyncIterator[StreamEvent]:
+    """Continue a raw prompt over ``POST {path}``; errors as in `stream_chat`."""
+    body = encode_complete(request, model.ref.wire_id)
+    events = _events(provider, path, body, model, ChatDecoder(Dialect()), classify, pings)
+    async with closing(events):
+        async for event in events:
+            yield event
+
+
+async def embed(
+    provider: "ProviderContext",
+    request: EmbedRequest,
+    model: ModelInfo,
+    *,
+    path: str = "v1/embeddings",
+    classify: Classify | None = None,
+) -> EmbedResult:
+    """Vectors over ``POST {path}``, in the order of the texts."""
+    body = await fetch_json(
+        provider,
+        "POST",
+        path,
+        into=EmbeddingsBody,
+        json=encode_embed(request, model.ref.wire_id),
+        model=str(model.ref),
+        deadline_s=None,
+        limit=256 * 1024 * 1024,
+        classify=classify,
+    )
+    return decode_embed(body, len(request.input))
+
+
+async def rerank(
+    provider: "ProviderContext",
+    request: RerankRequest,
+    model: ModelInfo,
+    *,
+    path: str = "v1/rerank",
+    classify: Classify | None = None,
+) -> RerankResult:
+    """Documents by score over ``POST {path}``."""
+    body = await fetch_json(
+        provider,
+        "POST",
+        path,
+        into=RerankBody,
+        json=encode_rerank(request, model.ref.wire_id),
+        model=str(model.ref),
+        deadline_s=None,
+        classify=classify,
+    )
+    return decode_rerank(body)
+
+
+async def _events(
+    provider: "ProviderContext",
+    path: str,
+    body: JsonObject,
+    model: ModelInfo,
+    decoder: ChatDecoder,
+    classify: Classify | None,
+    pings: bool,
+) -> AsyncIterator[StreamEvent]:
+    try:
+        async with open_stream(
+            provider, "POST", path, json=body, idle_s=IDLE_S if pings else None
+        ) as response:
+            await raise_for_status(provider, response, model=str(model.ref), classify=classify)
+            kind = response.headers.get("content-type", "")
+            if kind.startswith("text/event-stream"):
+                sse = SSEDecoder()
+                async for block in response.blocks():
+                    for data in sse.feed(block):
+                        for event in decoder.decode(data):
+                            yield event
+                for data in sse.close():
+                    for event in decoder.decode(data):
+                        yield event
+                if sse.stray and not decoder.finished:
+                    raise StreamInterruptedError(
+                        parse_error_body(sse.stray).message, partial=decoder.partial
+                    )
+            else:
+                for event in decoder.decode(await read_body(response)):
+                    yield event
+            for event in decoder.close():
+                yield event
+    except BackendError as exc:
+        exc.provider_id = exc.provider_id or provider.id
+        exc.model = exc.model or str(model.ref)
+        if isinstance(exc, StreamInterruptedError) and not exc.partial:
+            exc.partial = decoder.partial
+        raise

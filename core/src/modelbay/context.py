@@ -1,0 +1,105 @@
+"""What a hook may know and use: the provider it is about, and what the host lends it."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from modelbay.errors import ConfigError
+from modelbay.models.provider import ProviderConfig
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+    from pydantic import BaseModel
+
+    OptionsT = TypeVar("OptionsT", bound=BaseModel)
+
+
+class Resources(Protocol):
+    """What a host owns on a plugin's behalf."""
+
+    def client(self, provider: "ProviderContext", base_url: str) -> "httpx.AsyncClient":
+        """An HTTP client for an address; closed by the host."""
+        ...
+
+    def start_soon(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run something beside the host, until it ends or the host closes."""
+        ...
+
+    def at_close(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call this when the host closes, last registered first."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds on the host's clock, which only goes forward."""
+        ...
+
+    @property
+    def env(self) -> "dict[str, str]":
+        """The environment as it was when the host opened."""
+        ...
+
+
+class ProviderContext:
+    """One provider as its plugin's hooks see it.
+
+    Attributes:
+        config: As configured, the key resolved.
+        memo: Scratch memory for this provider; lives as long as the host.
+        resources: Owned by the host: HTTP clients, background work, the clock, the environment.
+    """
+
+    __slots__ = ("_http", "_options", "config", "memo", "resources")
+
+    def __init__(self, config: ProviderConfig, resources: Resources) -> None:
+        self.config = config
+        self.memo: dict[str, object] = {}
+        self.resources = resources
+        self._http: httpx.AsyncClient | None = None
+        self._options: dict[type[BaseModel], BaseModel] = {}
+
+    @property
+    def id(self) -> str:
+        return self.config.id
+
+    @property
+    def base_url(self) -> str:
+        """The address, without a trailing slash.
+
+        Raises:
+            ConfigError: The provider has none. Made without one, it fails at its first use (S1-29).
+        """
+        if not self.config.base_url:
+            raise ConfigError(
+                f"provider '{self.id}' has no address",
+                provider_id=self.id,
+                hint=f'set "baseUrl" of provider "{self.id}" in providers.json',
+            )
+        return self.config.base_url
+
+    @property
+    def http(self) -> "httpx.AsyncClient":
+        """A client for the provider's address: 5 s to connect, no limit on reading."""
+        if self._http is None:
+            self._http = self.resources.client(self, self.base_url)
+        return self._http
+
+    def client_for(self, url: str) -> "httpx.AsyncClient":
+        """A client for another address of the same provider; its key goes there too."""
+        return self.resources.client(self, url)
+
+    def options(self, model: "type[OptionsT]") -> "OptionsT":
+        """The provider's own keys, read by the plugin's model.
+
+        Raises:
+            ConfigError: A key is unknown to the plugin or has the wrong type.
+        """
+        known = self._options.get(model)
+        if isinstance(known, model):
+            return known
+        from modelbay.config import config_error
+
+        try:
+            options = model.model_validate(self.config.extra)
+        except ValueError as exc:
+            raise config_error(exc, where=f"provider '{self.id}'") from exc
+        self._options[model] = options
+        return options

@@ -1,0 +1,1 @@
+"""The object an embedder holds, and everything it owns."""

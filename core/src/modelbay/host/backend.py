@@ -1,0 +1,272 @@
+"""The only caller of hooks. Plugins promise; this module checks."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn, TypeVar
+
+import pluggy
+
+from modelbay.closing import closing
+from modelbay.context import ProviderContext
+from modelbay.deadline import Watchdog
+from modelbay.errors import (
+    ModelbayError,
+    PluginContractError,
+    UnsupportedActionError,
+    UnsupportedFeatureError,
+)
+from modelbay.models.capabilities import CapabilityTable
+from modelbay.models.catalog import DiscoveredModel, ModelInfo
+from modelbay.models.chat import ChatRequest
+from modelbay.models.events import EVENT_TYPES, ErrorEvent, Finish, StreamEvent
+from modelbay.models.manage import OUTCOMES, Action, LogLine, ManageEvent, Progress
+from modelbay.models.media import (
+    CompleteRequest,
+    EmbedRequest,
+    EmbedResult,
+    ImageRequest,
+    ImageResult,
+    RerankRequest,
+    RerankResult,
+)
+
+T = TypeVar("T")
+E = TypeVar("E")
+
+_CHAT_EVENTS = frozenset(EVENT_TYPES) - {ErrorEvent}
+_CHAT_END = frozenset({Finish})
+_MANAGE_END = frozenset(OUTCOMES)
+_MANAGE_EVENTS = _MANAGE_END | {Progress, LogLine}
+
+
+class Backend:
+    """One provider and the plugin that answers for it."""
+
+    __slots__ = ("_hooks", "context", "kind", "table")
+
+    def __init__(self, kind: str, manager: pluggy.PluginManager, context: ProviderContext) -> None:
+        """Ask for the table.
+
+        Raises:
+            PluginContractError: It raised, or is no table.
+        """
+        self.kind = kind
+        self.context = context
+        self._hooks: Any = manager.hook  # pluggy's namespace of hooks is dynamic
+        self.table: CapabilityTable = self._result(
+            "capabilities", CapabilityTable, self._call("capabilities", provider=context)
+        )
+
+    def offers(self, hook: str) -> bool:
+        """Whether the plugin implements an optional hook."""
+        return bool(getattr(self._hooks, hook).get_hookimpls())
+
+    async def discover_models(self) -> tuple[DiscoveredModel, ...]:
+        """The provider's models now.
+
+        Raises:
+            BackendError: The server could not be asked.
+            PluginContractError: What came is no sequence of models, or names one twice.
+        """
+        hook = "discover_models"
+        models = await self._await(hook, self._call(hook, provider=self.context))
+        if not isinstance(models, (list, tuple)):
+            self._breach(hook, f"gave {type(models).__name__} instead of a list of models")
+        seen: set[str] = set()
+        for model in models:
+            if not isinstance(model, DiscoveredModel):
+                self._breach(hook, f"listed {type(model).__name__} instead of DiscoveredModel")
+            if model.wire_id in seen:
+                self._breach(hook, f"listed '{model.wire_id}' twice")
+            seen.add(model.wire_id)
+        return tuple(models)
+
+    def stream_chat(
+        self, request: ChatRequest, model: ModelInfo, deadline_s: float | None = None
+    ) -> AsyncIterator[StreamEvent]:
+        return self._guarded(
+            "stream_chat",
+            _CHAT_EVENTS,
+            _CHAT_END,
+            deadline_s,
+            str(model.ref),
+            {"provider": self.context, "request": request, "model": model},
+        )
+
+    def complete(
+        self, request: CompleteRequest, model: ModelInfo, deadline_s: float | None = None
+    ) -> AsyncIterator[StreamEvent]:
+        self._require("complete", "complete a raw prompt")
+        return self._guarded(
+            "complete",
+            _CHAT_EVENTS,
+            _CHAT_END,
+            deadline_s,
+            str(model.ref),
+            {"provider": self.context, "request": request, "model": model},
+        )
+
+    def manage(self, action: Action, deadline_s: float | None = None) -> AsyncIterator[ManageEvent]:
+        """Do one action.
+
+        Raises:
+            UnsupportedActionError: The table does not name it; the hint says what to do instead.
+        """
+        if action.action not in self.table.actions:
+            raise UnsupportedActionError(
+                f"{self.kind} cannot {action.action}",
+                provider_id=self.context.id,
+                hint=self.table.hints.get(action.action) or self._offered(),
+            )
+        return self._guarded(
+            "manage",
+            _MANAGE_EVENTS,
+            _MANAGE_END,
+            deadline_s,
+            getattr(action, "model", None),
+            {"provider": self.context, "action": action},
+        )
+
+    async def embed(self, request: EmbedRequest, model: ModelInfo) -> EmbedResult:
+        return await self._answer("embed", "make embeddings", EmbedResult, request, model)
+
+    async def rerank(self, request: RerankRequest, model: ModelInfo) -> RerankResult:
+        return await self._answer("rerank", "rerank", RerankResult, request, model)
+
+    async def generate_image(self, request: ImageRequest, model: ModelInfo) -> ImageResult:
+        return await self._answer("generate_image", "make images", ImageResult, request, model)
+
+    # --- the guard ---------------------------------------------------------------------------
+
+    async def _guarded(
+        self,
+        hook: str,
+        allowed: frozenset[type],
+        ends: frozenset[type],
+        deadline_s: float | None,
+        subject: str | None,
+        arguments: dict[str, object],
+    ) -> AsyncIterator[Any]:
+        """The plugin's stream, held to its contract: known events, one end, and it last.
+
+        The end is handed over once the plugin's generator has ended too, so that whoever sees it
+        knows that nothing is open any more.
+        """
+        stream = self._call(hook, **arguments)
+        if not hasattr(stream, "__aiter__"):
+            self._breach(hook, f"gave {type(stream).__name__} instead of an async iterator")
+        events: AsyncIterator[Any] = aiter(stream)
+        task = asyncio.current_task()
+        cancelled = 0 if task is None else task.cancelling()
+        watchdog = (
+            None
+            if deadline_s is None
+            else Watchdog(total_s=deadline_s, what=f"provider '{self.context.id}'")
+        )
+        end: object = None
+        try:
+            async with closing(events):
+                if watchdog is not None:
+                    events = _watched(events, watchdog)
+                async for event in events:
+                    kind = type(event)
+                    if kind not in allowed:
+                        self._breach(hook, f"yielded {kind.__name__}, which is none of its events")
+                    if end is not None:
+                        self._breach(hook, f"yielded {kind.__name__} after its end")
+                    if kind in ends:
+                        end = event
+                    else:
+                        yield event
+            if end is None:
+                self._breach(hook, f"ended without {' or '.join(sorted(e.__name__ for e in ends))}")
+        except ModelbayError as exc:
+            if task is not None and task.cancelling() > cancelled:
+                raise asyncio.CancelledError from exc
+            exc.provider_id = exc.provider_id or self.context.id
+            exc.model = exc.model or subject
+            raise
+        except Exception as exc:
+            if task is not None and task.cancelling() > cancelled:
+                raise asyncio.CancelledError from exc
+            raise self._foreign(hook, exc) from exc
+        finally:
+            if watchdog is not None:
+                watchdog.close()
+        yield end
+
+    async def _answer(
+        self, hook: str, what: str, wanted: type[T], request: object, model: ModelInfo
+    ) -> T:
+        self._require(hook, what)
+        result = self._call(hook, provider=self.context, request=request, model=model)
+        return self._result(hook, wanted, await self._await(hook, result))
+
+    async def _await(self, hook: str, result: object) -> object:
+        if not inspect.isawaitable(result):
+            self._breach(hook, f"gave {type(result).__name__} instead of an awaitable")
+        awaitable: Awaitable[object] = result
+        task = asyncio.current_task()
+        cancelled = 0 if task is None else task.cancelling()
+        try:
+            return await awaitable
+        except Exception as exc:
+            if task is not None and task.cancelling() > cancelled:
+                raise asyncio.CancelledError from exc
+            if isinstance(exc, ModelbayError):
+                exc.provider_id = exc.provider_id or self.context.id
+                raise
+            raise self._foreign(hook, exc) from exc
+
+    def _call(self, hook: str, **arguments: object) -> object:
+        try:
+            return getattr(self._hooks, hook)(**arguments)
+        except ModelbayError as exc:
+            exc.provider_id = exc.provider_id or self.context.id
+            raise
+        except Exception as exc:
+            raise self._foreign(hook, exc) from exc
+
+    def _result(self, hook: str, wanted: type[T], value: object) -> T:
+        if not isinstance(value, wanted):
+            self._breach(hook, f"gave {type(value).__name__} instead of {wanted.__name__}")
+        return value
+
+    def _require(self, hook: str, what: str) -> None:
+        if not self.offers(hook):
+            raise UnsupportedFeatureError(
+                f"{self.kind} cannot {what}",
+                provider_id=self.context.id,
+                hint="modelbay models   # shows which provider can",
+            )
+
+    def _offered(self) -> str:
+        return f"it can: {', '.join(sorted(self.table.actions)) or 'nothing'}"
+
+    def _breach(self, hook: str, what: str) -> NoReturn:
+        raise PluginContractError(
+            f"plugin '{self.kind}': {hook} {what}",
+            provider_id=self.context.id,
+            hint="this is a fault of the plugin; report it to its author",
+        )
+
+    def _foreign(self, hook: str, exc: Exception) -> PluginContractError:
+        # The text of a foreign exception may hold anything, a key too; its type is enough.
+        return PluginContractError(
+            f"plugin '{self.kind}': {hook} raised {type(exc).__name__}",
+            provider_id=self.context.id,
+            hint="run with -vv for the traceback; this is a fault of the plugin",
+        )
+
+
+async def _watched(events: AsyncIterator[E], watchdog: Watchdog) -> AsyncIterator[E]:
+    """The same events, with every wait for one under the deadline."""
+    step: Callable[[], Awaitable[E]] = events.__anext__
+    while True:
+        try:
+            with watchdog:
+                event = await step()
+        except StopAsyncIteration:
+            return
+        yield event

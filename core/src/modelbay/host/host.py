@@ -1,0 +1,498 @@
+"""The host: providers, their plugins, the registry, and the calls an embedder makes."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import SecretStr
+
+from modelbay.config import (
+    Locations,
+    ProvidersFile,
+    locations,
+    parse_providers_file,
+    unreadable,
+)
+from modelbay.context import ProviderContext
+from modelbay.errors import (
+    ConfigError,
+    ModelbayError,
+    PluginError,
+    PluginLoadError,
+    UnknownModelError,
+    UnknownProviderError,
+    UnsupportedFeatureError,
+)
+from modelbay.host import select
+from modelbay.host.backend import Backend
+from modelbay.host.handles import ProviderHandle
+from modelbay.host.loader import Installed, Plugin, load_plugins
+from modelbay.host.registry import Registry
+from modelbay.host.resources import HostResources
+from modelbay.host.streams import EventStream, Fold, error_event
+from modelbay.models.capabilities import Capabilities, Provenance
+from modelbay.models.catalog import Catalog, DiscoveredModel, ModelInfo
+from modelbay.models.chat import AudioPart, ChatRequest, ChatResult, ImagePart
+from modelbay.models.events import StreamEvent
+from modelbay.models.manage import Action, ManageEvent
+from modelbay.models.media import (
+    CompleteRequest,
+    EmbedRequest,
+    EmbedResult,
+    ImageRequest,
+    ImageResult,
+    RerankRequest,
+    RerankResult,
+)
+from modelbay.models.provider import ProviderConfig
+from modelbay.refs import ModelRef, parse_model_ref
+from modelbay.resolve import Resolver
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+Errors = Literal["raise", "event"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a model's capabilities are what they are.
+
+    Attributes:
+        voices: All that any layer says, the strongest first: field, value, origin.
+    """
+
+    ref: ModelRef
+    capabilities: Capabilities
+    voices: tuple[tuple[str, object, Provenance], ...]
+
+
+class Host:
+    """One bay for every model: ``async with Host.open() as host``.
+
+    Make it with `open`. It belongs to the event loop it is first used in.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: ProvidersFile,
+        places: Locations,
+        env: Mapping[str, str],
+        installed: Installed,
+        resources: HostResources,
+        clock: Callable[[], float],
+    ) -> None:
+        self.file = file
+        self.locations = places
+        self.env = env
+        self.installed = installed
+        self._resources = resources
+        by_kind = {
+            name: plugin
+            for plugin in installed.plugins
+            if plugin.state != "duplicate"
+            for name in (plugin.kind, *plugin.aliases)
+        }
+        handles = [self._handle(config, by_kind) for config in self._providers(by_kind)]
+        self.providers: tuple[ProviderHandle, ...] = tuple(handles)
+        self._default_provider = self._choose_default_provider()
+        self.registry = Registry(
+            handles, default_provider=self._default_provider, spawn=resources.task, clock=clock
+        )
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        providers: Sequence[ProviderConfig] | None = None,
+        env: Mapping[str, str] | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
+        installed: Installed | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Self:
+        """Read the configuration, load the plugins, ask each for its table. No network.
+
+        Args:
+            providers: Instead of the ones in ``providers.json``, which is then not read.
+                Proposals of plugins still join, for kinds that are not among them.
+            env: Instead of the process's environment.
+            transport: The caller's own HTTP transport; it stays the caller's to close.
+            installed: Plugins loaded earlier; several hosts may share them.
+
+        Raises:
+            ConfigError: The configuration is malformed.
+        """
+        env = dict(os.environ if env is None else env)
+        places = locations(env)
+        if providers is None:
+            file = _read(places.providers_file)
+        else:
+            file = ProvidersFile(providers=tuple(providers))
+        if installed is None:
+            installed = load_plugins(env, wrappers=file.wrappers)
+        return cls(
+            file=file,
+            places=places,
+            env=env,
+            installed=installed,
+            resources=HostResources(env, transport=transport, clock=clock),
+            clock=clock,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End what runs in the background and close every connection."""
+        await self._resources.aclose()
+
+    # --- what there is ---------------------------------------------------------------------------
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        return self.installed.plugins
+
+    @property
+    def catalog(self) -> Catalog:
+        """The models as last seen; never waits. `refresh` looks anew."""
+        return self.registry.catalog
+
+    async def refresh(self, provider_id: str | None = None, *, force: bool = False) -> Catalog:
+        """Look at the providers whose list is too old (all of them with ``force``).
+
+        Never raises for a provider that fails: it stands in the catalogue with its problem.
+
+        Raises:
+            UnknownProviderError: There is no such provider.
+        """
+        if provider_id is not None:
+            self.registry.handle(provider_id)
+        await self.registry.refresh(None if provider_id is None else [provider_id], force=force)
+        return self.registry.catalog
+
+    async def resolve(self, model: ModelRef | str | None = None) -> ModelInfo:
+        """The model a turn goes to: the one named, else by the order of precedence.
+
+        Raises:
+            RoutingError: There is no such provider or model; the message says what was probed.
+            BackendError: The model's provider could not be asked.
+        """
+        text = str(model) if model else self.env.get("DEFAULT_MODEL") or self.file.default_model
+        if not text:
+            await self.registry.refresh(force=False)
+            return select.pick(self.registry.catalog)
+        known = self.registry.find(text)
+        if known is not None:
+            return known
+        ids = self.registry.provider_ids
+        ref = parse_model_ref(
+            text, default_provider=self._default_provider or "", known_providers=ids
+        )
+        if not ref.provider_id:
+            raise UnknownModelError(
+                f"'{text}' has no provider in front, and there is no default provider",
+                hint='set "defaultProvider" in providers.json, or write PROVIDER/MODEL',
+            )
+        known = self.registry.find(str(ref))
+        if known is not None:
+            return known
+        await self.registry.refresh([ref.provider_id], force=True)
+        return self.registry.find(str(ref)) or self._unlisted(text, ref)
+
+    def _unlisted(self, text: str, ref: ModelRef) -> ModelInfo:
+        """A model the registry does not list, even after a fresh look."""
+        handle = self.registry.handle(ref.provider_id)
+        problem = self.registry.problem_of(ref.provider_id)
+        prefix, slash, _ = text.partition("/")
+        if ref.is_legacy_bare and slash and problem is None:
+            raise UnknownProviderError(
+                f"'{prefix}' is no provider, and the default provider '{ref.provider_id}' does not"
+                f" list '{text}'",
+                model=text,
+                hint=select.unknown(text, self.catalog).hint,
+            )
+        if problem is not None:
+            raise problem
+        backend = handle.require()
+        if not backend.table.server_checks_names:
+            raise select.unknown(text, self.catalog, ref.provider_id)
+        assert handle.resolver is not None  # it stands beside the backend
+        guess = DiscoveredModel(wire_id=ref.wire_id)
+        return ModelInfo(
+            ref=ref,
+            name=ref.wire_id,
+            kind=handle.kind,
+            capabilities=handle.resolver.capabilities(guess),
+        )
+
+    async def explain(self, model: ModelRef | str) -> Explanation:
+        """Every layer's word on a model's capabilities."""
+        info = await self.resolve(model)
+        resolver = self.registry.handle(info.ref.provider_id).resolver
+        assert resolver is not None  # the model was resolved with it
+        return Explanation(
+            ref=info.ref,
+            capabilities=info.capabilities,
+            voices=tuple(resolver.voices(self.registry.discovered(info))),
+        )
+
+    # --- what can be asked -----------------------------------------------------------------------
+
+    def stream(
+        self,
+        request: ChatRequest,
+        *,
+        deadline_s: float | None = None,
+        errors: Errors = "raise",
+    ) -> EventStream[StreamEvent]:
+        """Answer one chat turn, event by event; ends with `Finish`.
+
+        Args:
+            deadline_s: Seconds for the whole answer; ``None`` is without limit.
+            errors: ``event`` ends a failed answer with an `ErrorEvent` instead of raising.
+        """
+        stream: EventStream[StreamEvent] = EventStream()
+        events = self._chat(request, stream, deadline_s)
+        return stream.over(events if errors == "raise" else _errors_as_events(events))
+
+    async def chat(self, request: ChatRequest, *, deadline_s: float | None = None) -> ChatResult:
+        """The whole answer at once."""
+        fold = Fold()
+        async with self.stream(request, deadline_s=deadline_s) as events:
+            async for event in events:
+                fold.add(event)
+        assert events.ref is not None  # resolved before the first event
+        return fold.result(events.ref)
+
+    def complete(
+        self,
+        request: CompleteRequest,
+        *,
+        deadline_s: float | None = None,
+        errors: Errors = "raise",
+    ) -> EventStream[StreamEvent]:
+        """Continue a raw prompt."""
+        stream: EventStream[StreamEvent] = EventStream()
+
+        async def answer() -> AsyncIterator[StreamEvent]:
+            info = await self.resolve(request.model)
+            stream.ref = info.ref
+            backend = self.registry.handle(info.ref.provider_id).require()
+            async for event in backend.complete(request, info, deadline_s):
+                yield event
+
+        return stream.over(answer() if errors == "raise" else _errors_as_events(answer()))
+
+    async def embed(self, request: EmbedRequest) -> EmbedResult:
+        """Vectors, in the order of the texts."""
+        info = await self.resolve(request.model)
+        _refuse(info, info.capabilities.embeddings, "embeddings")
+        return await self.registry.handle(info.ref.provider_id).require().embed(request, info)
+
+    async def rerank(self, request: RerankRequest) -> RerankResult:
+        """Documents, the best first."""
+        info = await self.resolve(request.model)
+        _refuse(info, info.capabilities.rerank, "rerank")
+        return await self.registry.handle(info.ref.provider_id).require().rerank(request, info)
+
+    async def generate_image(self, request: ImageRequest) -> ImageResult:
+        """Images from a text."""
+        info = await self.resolve(request.model)
+        _refuse(info, info.capabilities.image_generation, "image generation")
+        backend = self.registry.handle(info.ref.provider_id).require()
+        return await backend.generate_image(request, info)
+
+    def manage(
+        self, provider_id: str, action: Action, *, deadline_s: float | None = None
+    ) -> EventStream[ManageEvent]:
+        """Do one management action; ends with its outcome.
+
+        Raises:
+            UnknownProviderError: There is no such provider.
+            UnsupportedActionError: Its kind cannot; the hint says what to do instead.
+        """
+        backend = self.registry.handle(provider_id).require()
+        stream: EventStream[ManageEvent] = EventStream()
+        return stream.over(backend.manage(action, deadline_s))
+
+    async def _chat(
+        self,
+        request: ChatRequest,
+        stream: EventStream[StreamEvent],
+        deadline_s: float | None,
+    ) -> AsyncIterator[StreamEvent]:
+        info = (
+            self.registry.find(request.model) if type(request.model) is str else None
+        ) or await self.resolve(request.model)
+        stream.ref = info.ref
+        _check_features(request, info)
+        backend = self.registry.handle(info.ref.provider_id).require()
+        events = backend.stream_chat(request, info, deadline_s)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()  # type: ignore[attr-defined] # the guard is a generator
+
+    # --- how it is put together ------------------------------------------------------------------
+
+    def _providers(self, by_kind: Mapping[str, Plugin]) -> list[ProviderConfig]:
+        """The file's providers, then what plugins of other kinds propose."""
+        configured = [config for config in self.file.providers if config.enabled]
+        mentioned = {
+            by_kind[config.kind].kind for config in self.file.providers if config.kind in by_kind
+        }
+        taken = {config.id for config in self.file.providers}
+        proposed: dict[str, ProviderConfig] = {}
+        for plugin in self.installed.plugins:
+            if plugin.manager is None or plugin.kind in mentioned:
+                continue
+            for config in self._proposals(plugin):
+                if config.id not in taken:
+                    taken.add(config.id)
+                    proposed[config.id] = config
+        ids = select.order(
+            [config.id for config in configured],
+            [(config.id, config.kind, config.source) for config in proposed.values()],
+        )
+        found = {config.id: config for config in configured} | proposed
+        return [self._with_key(found[provider_id]) for provider_id in ids]
+
+    def _proposals(self, plugin: Plugin) -> Sequence[ProviderConfig]:
+        assert plugin.manager is not None  # the caller looked
+        try:
+            proposed = plugin.manager.hook.default_providers(env=self.env) or ()
+            if not all(isinstance(config, ProviderConfig) for config in proposed):
+                raise TypeError("default_providers gave something else than ProviderConfig")
+        except Exception as exc:
+            plugin.state, plugin.manager = "broken", None
+            plugin.error = (
+                exc
+                if isinstance(exc, PluginError)
+                else PluginLoadError(
+                    f"plugin '{plugin.kind}': default_providers failed: {exc}",
+                    hint=f"pip uninstall {plugin.dist}   # or upgrade it",
+                )
+            )
+            return ()
+        return [
+            config if config.implicit else config.model_copy(update={"source": "loopback"})
+            for config in proposed
+        ]
+
+    def _with_key(self, config: ProviderConfig) -> ProviderConfig:
+        if config.api_key is not None or not config.api_key_env:
+            return config
+        value = self.env.get(config.api_key_env)
+        return config.model_copy(update={"api_key": SecretStr(value)}) if value else config
+
+    def _handle(self, config: ProviderConfig, by_kind: Mapping[str, Plugin]) -> ProviderHandle:
+        plugin = by_kind.get(config.kind)
+        if plugin is None:
+            return ProviderHandle(
+                config,
+                problem=PluginLoadError(
+                    f"no plugin for kind '{config.kind}' is installed"
+                    f" (installed: {', '.join(sorted(by_kind)) or 'none'})",
+                    provider_id=config.id,
+                    hint=f"pip install modelbay-{config.kind}",
+                ),
+            )
+        if plugin.manager is None:
+            return ProviderHandle(config, problem=_absent(plugin, config))
+        context = ProviderContext(config, self._resources)
+        try:
+            backend = Backend(plugin.kind, plugin.manager, context)
+        except ModelbayError as exc:
+            return ProviderHandle(config, problem=exc)
+        return ProviderHandle(config, backend, Resolver(config, backend.table))
+
+    def _choose_default_provider(self) -> str | None:
+        wanted = self.file.default_provider
+        ids = [handle.id for handle in self.providers]
+        if wanted is not None:
+            if wanted not in ids:
+                raise ConfigError(
+                    f"'{wanted}' is none of the providers ({', '.join(ids) or 'none'})",
+                    where=self.file.where,
+                    pointer="/defaultProvider",
+                    hint="name one of them, or remove the key",
+                )
+            return wanted
+        local = [h.id for h in self.providers if h.table is not None and h.table.local]
+        return next(iter((*local, *ids)), None)
+
+
+def _read(path: Path) -> ProvidersFile:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ProvidersFile()  # normal: there is no configuration until somebody writes one
+    except UnicodeDecodeError as exc:
+        raise ConfigError("not UTF-8 text", where=str(path)) from exc
+    except OSError as exc:
+        unreadable(path, exc)
+    return parse_providers_file(text, str(path))
+
+
+def _absent(plugin: Plugin, config: ProviderConfig) -> ModelbayError:
+    if plugin.error is not None:
+        return plugin.error
+    return PluginLoadError(
+        f"the plugin for kind '{config.kind}' is switched off",
+        provider_id=config.id,
+        hint=f"take '{plugin.kind}' out of MODELBAY_DISABLE",
+    )
+
+
+def _check_features(request: ChatRequest, model: ModelInfo) -> None:
+    """Refuse before the wire what the model is known not to do."""
+    facts = model.capabilities
+    if request.tools:
+        _refuse(model, facts.tools, "tools")
+    if request.response_format is not None:
+        wanted = request.response_format.type
+        known = facts.json_schema if wanted == "json_schema" else facts.json_mode
+        _refuse(model, known, "JSON schemas" if wanted == "json_schema" else "JSON mode")
+    if facts.vision is False or facts.audio is False:
+        for message in request.messages:
+            if isinstance(message.content, str):
+                continue
+            for part in message.content:
+                if isinstance(part, ImagePart):
+                    _refuse(model, facts.vision, "images")
+                elif isinstance(part, AudioPart):
+                    _refuse(model, facts.audio, "audio")
+
+
+def _refuse(model: ModelInfo, known: bool | None, what: str) -> None:
+    if known is False:
+        raise UnsupportedFeatureError(
+            f"{model.ref} does not do {what}",
+            provider_id=model.ref.provider_id,
+            model=str(model.ref),
+            hint=f"modelbay config explain {model.ref}   # shows why we think so",
+        )
+
+
+async def _errors_as_events(events: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:
+    try:
+        async for event in events:
+            yield event
+    except ModelbayError as exc:
+        yield error_event(exc)
+    finally:
+        await events.aclose()  # type: ignore[attr-defined] # a generator of the host's own

@@ -1,0 +1,275 @@
+"""The registry: which models there are, refreshed without anybody waiting for the slowest."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from modelbay.errors import (
+    AuthenticationError,
+    BackendBusyError,
+    BackendTimeoutError,
+    ConfigError,
+    ModelbayError,
+    PluginError,
+    UnknownProviderError,
+    WrongServerError,
+)
+from modelbay.host.handles import ProviderHandle
+from modelbay.models.catalog import (
+    Catalog,
+    DiscoveredModel,
+    ModelInfo,
+    Problem,
+    ProviderEntry,
+    ProviderStatus,
+)
+from modelbay.refs import ModelRef
+
+log = logging.getLogger("modelbay")
+
+TTL_S = 300.0
+FAILURE_TTL_S = 15.0
+GRACE_S = 0.1  # how long a cancelled look may take to end before it is left to itself
+
+
+class _Shelf:
+    """What is known of one provider."""
+
+    __slots__ = (
+        "discovered",
+        "flight",
+        "handle",
+        "models",
+        "next_look",
+        "problem",
+        "read_at",
+        "stand_ins",
+        "status",
+        "took_s",
+    )
+
+    def __init__(self, handle: ProviderHandle) -> None:
+        self.handle = handle
+        self.models: tuple[ModelInfo, ...] = ()
+        self.stand_ins: tuple[ModelInfo, ...] = ()
+        self.discovered: dict[str, DiscoveredModel] = {}
+        self.status: ProviderStatus = "unknown"
+        self.problem: ModelbayError | None = None
+        self.read_at: float | None = None
+        self.next_look = 0.0
+        self.took_s: float | None = None
+        self.flight: asyncio.Task[None] | None = None
+
+
+class Registry:
+    """Immutable snapshots of all providers' models.
+
+    A look at a provider is one flight that all who want it share; a waiter that gives up does not
+    end it. A provider that fails keeps its last models. The snapshot is replaced whole, so that
+    readers never wait and never see half of a merge.
+
+    Args:
+        clock: Seconds, only forward.
+        spawn: Runs a flight as a task that the host owns.
+    """
+
+    def __init__(
+        self,
+        handles: Iterable[ProviderHandle],
+        *,
+        default_provider: str | None,
+        spawn: Callable[..., asyncio.Task[None]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._spawn = spawn
+        self._default = default_provider
+        self._shelves = {handle.id: _Shelf(handle) for handle in handles}
+        for shelf in self._shelves.values():
+            if shelf.handle.problem is not None:
+                shelf.status, shelf.problem = "misconfigured", shelf.handle.problem
+        self._generation = 0
+        self._by_id: dict[str, ModelInfo] = {}
+        self._listed: dict[str, tuple[ModelInfo, ...]] = {}
+        self._merge()
+
+    @property
+    def catalog(self) -> Catalog:
+        """All providers as known now, with their ages; never waits."""
+        return Catalog(
+            providers=tuple(self._entry(shelf) for shelf in self._shelves.values()),
+            default_provider=self._default,
+            generation=self._generation,
+        )
+
+    def find(self, composite: str) -> ModelInfo | None:
+        """The listed model of this composite id or alias. The hot path: one look-up."""
+        return self._by_id.get(composite)
+
+    def handle(self, provider_id: str) -> ProviderHandle:
+        """Raises UnknownProviderError."""
+        shelf = self._shelves.get(provider_id)
+        if shelf is None:
+            known = ", ".join(self._shelves) or "none"
+            raise UnknownProviderError(
+                f"there is no provider '{provider_id}' (known: {known})", hint="modelbay doctor"
+            )
+        return shelf.handle
+
+    @property
+    def provider_ids(self) -> tuple[str, ...]:
+        """Every configured and every proposed provider, hidden ones too."""
+        return tuple(self._shelves)
+
+    def models_of(self, provider_id: str) -> tuple[ModelInfo, ...]:
+        return self._listed.get(provider_id, ())
+
+    def discovered(self, model: ModelInfo) -> DiscoveredModel:
+        """What the plugin said of it; of a model that is not listed, its name alone."""
+        shelf = self._shelves[model.ref.provider_id]
+        wire_id = model.ref.wire_id
+        return shelf.discovered.get(wire_id) or DiscoveredModel(wire_id=wire_id)
+
+    def problem_of(self, provider_id: str) -> ModelbayError | None:
+        return self._shelves[provider_id].problem
+
+    async def refresh(self, provider_ids: Sequence[str] | None = None, *, force: bool) -> None:
+        """Look at these providers (all by default) side by side, if their last look is too old.
+
+        Takes as long as the slowest healthy one, and never longer than the largest
+        `probe_timeout_s`. Failures end up in the catalogue, not here.
+        """
+        now = self._clock()
+        flights = []
+        for provider_id in self._shelves if provider_ids is None else provider_ids:
+            shelf = self._shelves[provider_id]
+            if shelf.handle.backend is None:
+                continue
+            if shelf.flight is None and (force or now >= shelf.next_look):
+                shelf.flight = self._spawn(self._look(shelf))
+            if shelf.flight is not None:
+                flights.append(shelf.flight)
+        if flights:
+            await asyncio.wait(flights)
+
+    async def _look(self, shelf: _Shelf) -> None:
+        backend = shelf.handle.require()
+        limit_s = shelf.handle.config.probe_timeout_s
+        began = self._clock()
+        answer = asyncio.get_running_loop().create_task(backend.discover_models())
+        try:
+            done, _ = await asyncio.wait({answer}, timeout=limit_s)
+            if not done:
+                answer.cancel()
+                # A plugin that swallows its cancellation must not hold up the others.
+                await asyncio.wait({answer}, timeout=GRACE_S)
+                answer.add_done_callback(_forget)
+                raise BackendTimeoutError(
+                    f"provider '{shelf.handle.id}' did not list its models within {limit_s:g} s",
+                    provider_id=shelf.handle.id,
+                    hint=f'raise "probeTimeoutS" of "{shelf.handle.id}", or see modelbay doctor',
+                )
+            self._keep(shelf, answer.result())
+        except asyncio.CancelledError:
+            answer.cancel()
+            raise
+        except ModelbayError as exc:
+            self._fail(shelf, exc)
+        finally:
+            shelf.took_s = self._clock() - began
+            shelf.flight = None
+        self._merge()
+
+    def _keep(self, shelf: _Shelf, found: tuple[DiscoveredModel, ...]) -> None:
+        models = tuple(self._info(shelf.handle, model) for model in found)
+        shelf.discovered = {model.wire_id: model for model in found}
+        shelf.models = tuple(model for model in models if model.origin != "stand_in")
+        shelf.stand_ins = tuple(model for model in models if model.origin == "stand_in")
+        loading = bool(models) and all(model.state == "loading" for model in models)
+        shelf.status, shelf.problem = ("loading" if loading else "ok"), None
+        shelf.read_at = self._clock()
+        shelf.next_look = shelf.read_at + (FAILURE_TTL_S if loading else TTL_S)
+
+    def _fail(self, shelf: _Shelf, exc: ModelbayError) -> None:
+        log.debug("provider '%s': %s", shelf.handle.id, exc)
+        exc.__traceback__ = None  # kept for long; its frames hold requests
+        shelf.problem = exc
+        shelf.status = _status(exc, had_models=shelf.read_at is not None)
+        shelf.next_look = self._clock() + FAILURE_TTL_S
+
+    def _info(self, handle: ProviderHandle, model: DiscoveredModel) -> ModelInfo:
+        assert handle.resolver is not None  # it stands beside the backend
+        return ModelInfo(
+            ref=ModelRef(handle.id, model.wire_id),
+            name=model.name or model.wire_id,
+            kind=handle.kind,
+            capabilities=handle.resolver.capabilities(model),
+            **{
+                name: getattr(model, name)
+                for name in (
+                    "state",
+                    "origin",
+                    "aliases",
+                    "loaded_context",
+                    "size_bytes",
+                    "digest",
+                    "family",
+                    "quantization",
+                    "problem",
+                    "details",
+                )
+            },
+        )
+
+    def _merge(self) -> None:
+        """Make the next snapshot. Stand-ins are listed only if there is no other model at all."""
+        shelves = self._shelves.values()
+        alone = not any(shelf.models for shelf in shelves)
+        listed = {
+            shelf.handle.id: shelf.models + (shelf.stand_ins if alone else ()) for shelf in shelves
+        }
+        by_id: dict[str, ModelInfo] = {}
+        for provider_id, models in listed.items():
+            for model in models:  # an alias never hides a name
+                for alias in model.aliases:
+                    by_id.setdefault(f"{provider_id}/{alias}", model)
+            for model in models:
+                by_id[f"{provider_id}/{model.ref.wire_id}"] = model
+        self._listed, self._by_id = listed, by_id
+        self._generation += 1
+
+    def _entry(self, shelf: _Shelf) -> ProviderEntry:
+        config = shelf.handle.config
+        problem = shelf.problem
+        return ProviderEntry(
+            id=config.id,
+            label=config.name,
+            kind=shelf.handle.kind,
+            status=shelf.status,
+            problem=None
+            if problem is None
+            else Problem(code=problem.code, message=problem.message, hint=problem.hint),
+            models=self._listed[config.id],
+            age_s=None if shelf.read_at is None else max(0.0, self._clock() - shelf.read_at),
+            took_s=shelf.took_s,
+            implicit=config.implicit,
+            hidden=config.implicit and shelf.read_at is None,
+            base_url=config.base_url,
+        )
+
+
+def _status(exc: ModelbayError, *, had_models: bool) -> ProviderStatus:
+    match exc:
+        case BackendBusyError():
+            return "loading"
+        case ConfigError() | PluginError() | WrongServerError() | AuthenticationError():
+            return "misconfigured"
+        case _:
+            return "stale" if had_models else "down"
+
+
+def _forget(answer: asyncio.Task[tuple[DiscoveredModel, ...]]) -> None:
+    """Take the result of a look nobody waits for, so that its error is not reported as lost."""
+    if not answer.cancelled():
+        answer.exception()

@@ -1,0 +1,199 @@
+"""What a host owns: HTTP connections, background work, the clock, the environment."""
+
+import asyncio
+import ipaddress
+import logging
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+import httpx2 as httpx
+
+from modelbay.context import ProviderContext
+
+log = logging.getLogger("modelbay")
+
+CONNECT_S = 5.0
+# llama.cpp-style servers close an idle connection after 5 s; ours must be gone before that.
+KEEPALIVE_S = 4.0
+_LIMITS = httpx.Limits(
+    max_connections=None,  # the library's 100 would make stream 101 wait for ever
+    max_keepalive_connections=100,
+    keepalive_expiry=KEEPALIVE_S,
+)
+CLOSE_S = 10.0
+
+
+class SharedTransport(httpx.AsyncBaseTransport):
+    """One pool for all providers of a host; TLS and proxies only once they are needed.
+
+    Building an SSL context is nearly all the cost of an HTTP client and blocks the loop, so one is
+    made in a thread for the first ``https`` address. Loopback is never proxied.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._plain: httpx.AsyncHTTPTransport | None = None
+        self._tls: asyncio.Task[httpx.AsyncHTTPTransport] | None = None
+        self._proxies: dict[str, httpx.AsyncHTTPTransport] = {}
+        self._proxy_urls = {
+            scheme: env.get(f"{scheme}_proxy") or env.get(f"{scheme.upper()}_PROXY") or ""
+            for scheme in ("http", "https", "no")
+        }
+        for scheme in ("http", "https"):
+            everything = env.get("all_proxy") or env.get("ALL_PROXY") or ""
+            self._proxy_urls[scheme] = self._proxy_urls[scheme] or everything
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        transport = await self._for(request.url)
+        return await transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        open_now = [*self._proxies.values()]
+        if self._plain is not None:
+            open_now.append(self._plain)
+        if self._tls is not None:
+            open_now.append(await self._tls)
+        for transport in open_now:
+            await transport.aclose()
+
+    async def _for(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
+        proxy = self._proxy(url)
+        if proxy:
+            if proxy not in self._proxies:
+                context = await asyncio.to_thread(httpx.create_ssl_context)
+                self._proxies[proxy] = httpx.AsyncHTTPTransport(
+                    verify=context, proxy=proxy, limits=_LIMITS, trust_env=False
+                )
+            return self._proxies[proxy]
+        if url.scheme == "https":
+            if self._tls is None:
+                self._tls = asyncio.ensure_future(self._secure())
+            return await asyncio.shield(self._tls)
+        if self._plain is None:
+            self._plain = httpx.AsyncHTTPTransport(verify=False, limits=_LIMITS, trust_env=False)
+        return self._plain
+
+    async def _secure(self) -> httpx.AsyncHTTPTransport:
+        context = await asyncio.to_thread(httpx.create_ssl_context)
+        return httpx.AsyncHTTPTransport(verify=context, limits=_LIMITS, trust_env=False)
+
+    def _proxy(self, url: httpx.URL) -> str:
+        proxy = self._proxy_urls.get(url.scheme, "")
+        if not proxy or is_loopback(url.host):
+            return ""
+        bypass = urllib.request.proxy_bypass_environment(  # type: ignore[attr-defined]
+            url.host, self._proxy_urls
+        )
+        return "" if bypass else proxy
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this name or address is this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class _Lent(httpx.AsyncBaseTransport):
+    """The shared transport under one more client; closing that client leaves it open."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(request)
+
+
+class HostResources:
+    """Implements `modelbay.context.Resources`.
+
+    Args:
+        transport: The caller's own; it stays the caller's to close.
+    """
+
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._env = dict(env)
+        self._clock = clock
+        self._own = None if transport is not None else SharedTransport(env)
+        self._transport = transport or self._own
+        self._clients: dict[tuple[str, str], httpx.AsyncClient] = {}
+        self._work: set[asyncio.Task[None]] = set()
+        self._callbacks: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def env(self) -> dict[str, str]:
+        return self._env
+
+    def monotonic(self) -> float:
+        return self._clock()
+
+    def client(self, provider: ProviderContext, base_url: str) -> httpx.AsyncClient:
+        known = self._clients.get((provider.id, base_url))
+        if known is not None:
+            return known
+        assert self._transport is not None  # one of the two is set
+        headers = dict(provider.config.headers)
+        if provider.config.api_key is not None:
+            headers.setdefault(
+                "Authorization", f"Bearer {provider.config.api_key.get_secret_value()}"
+            )
+        client = httpx.AsyncClient(
+            base_url=base_url,
+            headers=headers,
+            transport=_Lent(self._transport),
+            timeout=httpx.Timeout(None, connect=CONNECT_S),
+            follow_redirects=False,  # a key never follows a redirect to another host
+            trust_env=False,
+        )
+        self._clients[provider.id, base_url] = client
+        return client
+
+    def start_soon(self, work: Callable[[], Awaitable[None]]) -> None:
+        self.task(_run(work))
+
+    def task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Background work as a task of the host's."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
+
+    def at_close(self, callback: Callable[[], Awaitable[None]]) -> None:
+        self._callbacks.append(callback)
+
+    async def aclose(self) -> None:
+        """End the work, run the callbacks, close the connections; at most `CLOSE_S` each."""
+        work = [task for task in self._work if task is not asyncio.current_task()]
+        for task in work:
+            task.cancel()
+        if work:
+            await asyncio.wait(work, timeout=CLOSE_S)
+        while self._callbacks:
+            callback = self._callbacks.pop()
+            try:
+                async with asyncio.timeout(CLOSE_S):
+                    await callback()
+            except Exception:
+                log.warning("something a plugin registered raised while closing", exc_info=True)
+        for client in self._clients.values():
+            await client.aclose()
+        self._clients.clear()
+        if self._own is not None:
+            await self._own.aclose()
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await work()
+    except Exception:
+        log.warning("background work of a plugin failed", exc_info=True)

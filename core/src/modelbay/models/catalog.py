@@ -1,0 +1,121 @@
+"""What the registry knows: discovered models, resolved models, and the immutable catalogue."""
+
+from typing import Literal, TypeAlias
+
+from pydantic import Field, computed_field
+
+from modelbay.models.capabilities import Capabilities, Facts
+from modelbay.models.frozen import Frozen, JsonObject
+from modelbay.refs import ModelRef
+
+ModelState: TypeAlias = Literal[
+    "unknown", "unloaded", "downloading", "loading", "loaded", "unloading", "failed"
+]
+# local: runs on the user's own hardware. remote: runs elsewhere. stand_in: listed only while no
+# provider at all has a model.
+Origin: TypeAlias = Literal["local", "remote", "stand_in"]
+ProviderStatus: TypeAlias = Literal["ok", "stale", "down", "loading", "misconfigured", "unknown"]
+
+
+class DiscoveredModel(Frozen):
+    """One model as `discover_models` reports it.
+
+    Attributes:
+        wire_id: What the server calls it, byte for byte.
+        name: What people read; empty for the wire id.
+        facts: What the server said about it just now; the ``live`` layer.
+        evidence: Where each fact stood in the answer, by field name; ``""`` for all others.
+        loaded_context: Tokens of context it is loaded with at this moment.
+        problem: Why its state is ``failed``.
+        details: Anything else worth showing; never secrets, paths of others, command lines.
+    """
+
+    wire_id: str = Field(min_length=1)
+    name: str = ""
+    aliases: tuple[str, ...] = ()
+    facts: Facts = Facts()
+    evidence: dict[str, str] = {}
+    origin: Origin = "local"
+    state: ModelState = "unknown"
+    loaded_context: int | None = None
+    size_bytes: int | None = None
+    digest: str | None = None
+    family: str | None = None
+    quantization: str | None = None
+    problem: str | None = None
+    details: JsonObject = {}
+
+
+class ModelInfo(Frozen):
+    """One model as callers and plugins see it: discovered, and its capabilities resolved."""
+
+    ref: ModelRef = Field(exclude=True)
+    name: str
+    kind: str
+    capabilities: Capabilities
+    state: ModelState = "unknown"
+    origin: Origin = "local"
+    aliases: tuple[str, ...] = ()
+    loaded_context: int | None = None
+    size_bytes: int | None = None
+    digest: str | None = None
+    family: str | None = None
+    quantization: str | None = None
+    problem: str | None = None
+    details: JsonObject = {}
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def id(self) -> str:
+        """The ref as text (S0-37)."""
+        return str(self.ref)
+
+    @property
+    def wire_id(self) -> str:
+        return self.ref.wire_id
+
+
+class Problem(Frozen):
+    """Why a provider is not ``ok``: an error of the tree as data."""
+
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class ProviderEntry(Frozen):
+    """One provider in the catalogue.
+
+    Attributes:
+        models: The last ones known to be good; kept when a later look fails.
+        age_s: Seconds since the models were read; ``None`` if never.
+        took_s: Seconds the last look took.
+        hidden: A proposal that never answered: not listed, but shown by ``doctor``.
+    """
+
+    id: str
+    label: str
+    kind: str
+    status: ProviderStatus
+    problem: Problem | None = None
+    models: tuple[ModelInfo, ...] = ()
+    age_s: float | None = None
+    took_s: float | None = None
+    implicit: bool = False
+    hidden: bool = Field(default=False, exclude=True)
+    base_url: str = Field(default="", exclude=True)
+
+
+class Catalog(Frozen):
+    """All providers at one moment. Never changes; a refresh makes another one."""
+
+    providers: tuple[ProviderEntry, ...] = ()
+    default_provider: str | None = None
+    generation: int = 0
+
+    @property
+    def models(self) -> tuple[ModelInfo, ...]:
+        return tuple(model for provider in self.providers for model in provider.models)
+
+    def provider(self, provider_id: str) -> ProviderEntry | None:
+        return next((p for p in self.providers if p.id == provider_id), None)

@@ -1,0 +1,132 @@
+"""Error answers: three envelopes, one result, and the class of error a status stands for."""
+
+import email.utils
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import msgspec
+
+from modelbay.errors import (
+    AuthenticationError,
+    BackendBusyError,
+    BackendError,
+    BackendTimeoutError,
+    ContextLengthError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ProtocolError,
+    QuotaExceededError,
+    RateLimitedError,
+)
+
+BODY_LIMIT = 1024 * 1024  # S1-43: of an error's body no more is read
+MESSAGE_LIMIT = 500  # servers echo whole requests; a message is for people
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    """What an error answer says.
+
+    Attributes:
+        code: The server's code as text; its type where there is none (S1-42).
+        raw: The error object, for fields only one server has.
+    """
+
+    message: str
+    type: str = ""
+    code: str = ""
+    raw: Mapping[str, object] | None = None
+
+
+# Looks at status and body; an error class where the server's words mean more than the status.
+Classify: TypeAlias = Callable[[int, ErrorBody], type[BackendError] | None]
+
+
+def parse_error_body(body: bytes) -> ErrorBody:
+    """Read ``{"error": {message, type, code}}``, ``{"error": "..."}``, or any text (S1-41).
+
+    Never raises: an error that cannot be read is still an error.
+    """
+    text = body[:BODY_LIMIT].decode("utf-8", "replace").strip()
+    try:
+        value = msgspec.json.decode(text.encode())
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return ErrorBody(message=_shorten(text))
+    if isinstance(value, dict):
+        error = value.get("error", value.get("detail", value))
+        if isinstance(error, dict):
+            kind = _text(error.get("type"))
+            return ErrorBody(
+                message=_shorten(_text(error.get("message")) or text),
+                type=kind,
+                code=_text(error.get("code")) or kind,
+                raw=error,
+            )
+        if isinstance(error, str):
+            return ErrorBody(message=_shorten(error.strip()), raw=value)
+    return ErrorBody(message=_shorten(text))
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
+
+
+_BY_STATUS: dict[int, type[BackendError]] = {
+    400: InvalidRequestError,
+    401: AuthenticationError,
+    402: QuotaExceededError,
+    403: AuthenticationError,
+    404: ModelNotFoundError,
+    405: ProtocolError,
+    408: BackendTimeoutError,
+    409: InvalidRequestError,
+    413: InvalidRequestError,
+    415: InvalidRequestError,
+    422: InvalidRequestError,
+    429: RateLimitedError,
+    503: BackendBusyError,
+    504: BackendTimeoutError,
+}
+_BY_CODE: dict[str, type[BackendError]] = {
+    "context_length_exceeded": ContextLengthError,
+    "exceed_context_size_error": ContextLengthError,
+    "insufficient_quota": QuotaExceededError,
+    "invalid_api_key": AuthenticationError,
+    "model_not_found": ModelNotFoundError,
+    "rate_limit_exceeded": RateLimitedError,
+}
+
+
+def error_class(
+    status: int, body: ErrorBody, classify: Classify | None = None
+) -> type[BackendError]:
+    """The class of error: by the plugin's knowledge, by the body's code or type, by status."""
+    return (
+        (classify(status, body) if classify else None)
+        or _BY_CODE.get(body.code)
+        or _BY_CODE.get(body.type)
+        or _BY_STATUS.get(status)
+        or (ProtocolError if 300 <= status < 400 else BackendError)
+    )
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """``retry-after-ms`` or ``Retry-After`` in seconds: a number or an HTTP date; else ``None``."""
+    try:
+        if "retry-after-ms" in headers:
+            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        value = headers.get("retry-after", "")
+        if value.replace(".", "", 1).isdigit():
+            return float(value)
+        when = email.utils.parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())

@@ -1,0 +1,576 @@
+"""OpenAI-style chat completions: a request to its body, chunks to events.
+
+What servers do differently is a `Dialect`: data that a plugin states, not code that it repeats.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from modelbay.errors import (
+    BackendError,
+    ProtocolError,
+    StreamInterruptedError,
+    UnsupportedFeatureError,
+)
+from modelbay.models.chat import (
+    AudioPart,
+    ChatRequest,
+    ContentPart,
+    FilePart,
+    ImagePart,
+    JsonSchema,
+    Message,
+    NamedTool,
+    TextPart,
+    Tool,
+)
+from modelbay.models.events import (
+    Finish,
+    FinishReason,
+    Notice,
+    ReasoningDelta,
+    Status,
+    StreamEvent,
+    TextDelta,
+    Timings,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from modelbay.models.frozen import JsonObject
+from modelbay.wire.errors import Classify, error_class, parse_error_body
+from modelbay.wire.think_tags import ThinkTagSplitter
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one server differs from the others.
+
+    Attributes:
+        max_tokens_field: The field's name for the limit of the answer.
+        stream_usage: It understands ``stream_options.include_usage``.
+        named_tool_choice: ``object`` sends the standard object; ``single`` sends that one tool
+            alone with ``required``, for servers that read the object as ``auto``.
+        tools_with_format: Tools and a response format may be sent together.
+        reasoning_history: The message field that takes earlier reasoning; ``None`` sends none.
+        reasoning_effort: It understands ``reasoning_effort``.
+        top_k: It understands ``top_k``.
+        developer_role: It knows the role ``developer``; elsewhere ``system`` is sent.
+        image_urls: It may be told to fetch an image by itself.
+        think_tags: Text may begin with reasoning between tags.
+        renamed: Fields of `ChatRequest.extra` that this server calls something else.
+        fixed_at_start: Fields of `extra` that cannot be set per request, with the reason.
+    """
+
+    max_tokens_field: str = "max_tokens"
+    stream_usage: bool = True
+    named_tool_choice: Literal["object", "single"] = "object"
+    tools_with_format: bool = True
+    reasoning_history: str | None = None
+    reasoning_effort: bool = True
+    top_k: bool = True
+    developer_role: bool = False
+    image_urls: bool = True
+    think_tags: bool = False
+    renamed: dict[str, str] = field(default_factory=dict)
+    fixed_at_start: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedChat:
+    """A request's body, and what had to be left out of it."""
+
+    body: JsonObject
+    notices: tuple[Notice, ...] = ()
+
+
+def encode_chat(
+    request: ChatRequest, wire_id: str, dialect: Dialect, *, max_tokens: int | None = None
+) -> EncodedChat:
+    """The body of ``POST .../chat/completions``.
+
+    Args:
+        wire_id: The model's bare name.
+        max_tokens: Sent when the request sets no limit of its own.
+
+    Raises:
+        UnsupportedFeatureError: Something that would change the answer's meaning cannot be sent.
+    """
+    body: JsonObject = {
+        "model": wire_id,
+        "messages": [_message(message, dialect) for message in request.messages],
+        "stream": request.stream,
+    }
+    notices: list[Notice] = []
+    if request.stream and dialect.stream_usage:
+        body["stream_options"] = {"include_usage": True}
+    limit = request.max_tokens or max_tokens
+    if limit is not None:
+        body[dialect.max_tokens_field] = limit
+    for name in ("temperature", "top_p", "seed"):
+        value = getattr(request, name)
+        if value is not None:
+            body[name] = value
+    if request.top_k is not None:
+        if dialect.top_k:
+            body["top_k"] = request.top_k
+        else:
+            notices.append(_dropped("top_k", "this server does not know it"))
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.reasoning_effort is not None:
+        if dialect.reasoning_effort:
+            body["reasoning_effort"] = request.reasoning_effort
+        else:
+            notices.append(_dropped("reasoning_effort", "this server does not know it"))
+    _tools_and_format(request, dialect, body)
+    for name, value in request.extra.items():
+        if name == "n" and value not in (None, 1):
+            raise UnsupportedFeatureError(
+                "one request gives one answer; n cannot be set",
+                hint="send the request n times",
+                stage="encode",
+            )
+        if name in dialect.fixed_at_start:
+            notices.append(_dropped(name, dialect.fixed_at_start[name]))
+        else:
+            body[dialect.renamed.get(name, name)] = value
+    return EncodedChat(body, tuple(notices))
+
+
+def _dropped(name: str, why: str) -> Notice:
+    return Notice("dropped_field", f"{name} was left out: {why}")
+
+
+def _tools_and_format(request: ChatRequest, dialect: Dialect, body: JsonObject) -> None:
+    tools = request.tools
+    choice = request.tool_choice
+    if tools and request.response_format is not None and not dialect.tools_with_format:
+        raise UnsupportedFeatureError(
+            "this server cannot hold an answer to a format and offer tools in one request",
+            hint="send either tools or response_format",
+            stage="encode",
+        )
+    if isinstance(choice, NamedTool):
+        wanted = [tool for tool in tools if tool.name == choice.name]
+        if not wanted:
+            raise UnsupportedFeatureError(
+                f"tool_choice names '{choice.name}', which is not among the tools",
+                hint="add the tool, or change tool_choice",
+                stage="encode",
+            )
+        if dialect.named_tool_choice == "single":
+            tools = wanted
+            body["tool_choice"] = "required"
+        else:
+            body["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
+    elif choice is not None and tools:
+        body["tool_choice"] = choice
+    if tools:
+        body["tools"] = [_tool(tool) for tool in tools]
+    match request.response_format:
+        case None:
+            pass
+        case JsonSchema() as schema:
+            inner: JsonObject = {"name": schema.name, "schema": schema.schema_}
+            if schema.strict is not None:
+                inner["strict"] = schema.strict
+            body["response_format"] = {"type": "json_schema", "json_schema": inner}
+        case _:
+            body["response_format"] = {"type": "json_object"}
+
+
+def _tool(tool: Tool) -> JsonObject:
+    function: JsonObject = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters or {"type": "object", "properties": {}},
+    }
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _message(message: Message, dialect: Dialect) -> JsonObject:
+    role = message.role
+    if role == "developer" and not dialect.developer_role:
+        role = "system"
+    encoded: JsonObject = {
+        "role": role,
+        "content": message.content
+        if isinstance(message.content, str)
+        else [_part(part, dialect) for part in message.content],
+    }
+    if message.tool_calls:
+        encoded["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        encoded["tool_call_id"] = message.tool_call_id
+    if message.name is not None:
+        encoded["name"] = message.name
+    if message.reasoning and dialect.reasoning_history:
+        encoded[dialect.reasoning_history] = message.reasoning
+    return encoded
+
+
+def _part(part: ContentPart, dialect: Dialect) -> JsonObject:
+    match part:
+        case TextPart():
+            return {"type": "text", "text": part.text}
+        case ImagePart():
+            return {"type": "image_url", "image_url": {"url": _image_url(part, dialect)}}
+        case AudioPart():
+            _check_base64(part.data, "audio")
+            return {
+                "type": "input_audio",
+                "input_audio": {"data": part.data, "format": part.format},
+            }
+        case FilePart():
+            raise UnsupportedFeatureError(
+                "this server takes no files in messages",
+                hint="put the file's text into the message",
+                stage="encode",
+            )
+
+
+def _image_url(part: ImagePart, dialect: Dialect) -> str:
+    if part.data is not None:
+        _check_base64(part.data, "image")
+        return f"data:{part.media_type};base64,{part.data}"
+    url = part.url or ""
+    if url.startswith("data:"):
+        return url
+    if url.startswith(("http://", "https://")) and dialect.image_urls:
+        return url
+    raise UnsupportedFeatureError(
+        "an image must be sent inline here; an address would make the server fetch it",
+        hint="read the image and pass ImagePart(data=<base64>, media_type=...)",
+        stage="encode",
+    )
+
+
+def _check_base64(data: str, what: str) -> None:
+    try:
+        base64.b64decode(data, validate=True)
+    except binascii.Error as exc:
+        raise UnsupportedFeatureError(
+            f"the {what} is not base64", hint="encode the file's bytes as base64", stage="encode"
+        ) from exc
+
+
+# --- decoding -----------------------------------------------------------------------------------
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | dict[str, object] | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: _Delta | None = None
+    message: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Cached(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Reasoned(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Cached | None = None
+    completion_tokens_details: _Reasoned | None = None
+    prompt_cache_hit_tokens: int | None = None
+
+
+class _Timings(msgspec.Struct):
+    """An extension of some servers: milliseconds, and tokens per second."""
+
+    cache_n: int = 0
+    prompt_n: int = 0
+    prompt_ms: float | None = None
+    prompt_per_second: float | None = None
+    predicted_n: int = 0
+    predicted_ms: float | None = None
+    predicted_per_second: float | None = None
+
+
+class _PromptProgress(msgspec.Struct):
+    """An extension of some servers: how much of the prompt has been read."""
+
+    total: int = 0
+    cache: int = 0
+    processed: int = 0
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] = []
+    id: str | None = None
+    model: str | None = None
+    usage: _Usage | None = None
+    timings: _Timings | None = None
+    prompt_progress: _PromptProgress | None = None
+    error: msgspec.Raw = msgspec.Raw()
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": "stop",
+    "eos": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class _OpenCall:
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+
+class ChatDecoder:
+    """The chunks of one answer to events. `Finish` comes from `close`, as the last one.
+
+    Attributes:
+        finished: A finish reason was seen. Without it the answer is not whole: ``[DONE]`` alone
+            proves nothing, and its absence after a finish reason is harmless.
+    """
+
+    __slots__ = (
+        "_calls",
+        "_classify",
+        "_model",
+        "_raw_reason",
+        "_response_id",
+        "_splitter",
+        "_text",
+        "_timings",
+        "_usage",
+        "finished",
+    )
+
+    def __init__(self, dialect: Dialect, classify: Classify | None = None) -> None:
+        self.finished = False
+        self._classify = classify
+        self._splitter = ThinkTagSplitter() if dialect.think_tags else None
+        self._text: list[str] = []
+        self._calls: dict[int, _OpenCall] = {}
+        self._raw_reason = ""
+        self._model: str | None = None
+        self._response_id: str | None = None
+        self._usage: _Usage | None = None
+        self._timings: _Timings | None = None
+
+    @property
+    def partial(self) -> str:
+        """The answer's text as far as it came."""
+        return "".join(self._text)
+
+    def decode(self, data: bytes) -> list[StreamEvent]:
+        """The events of one chunk, or of one whole unstreamed answer.
+
+        Raises:
+            ProtocolError: It is not a chunk.
+            BackendError: It is an error; under status 200 servers report failures this way.
+        """
+        if data == b"[DONE]":
+            return []
+        try:
+            chunk = _decode_chunk(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            raise self._not_a_chunk(data, exc) from exc
+        # bytes(Raw()) of an absent field is empty; `null` counts as absent too.
+        if chunk.error and bytes(chunk.error) != b"null":
+            raise self._reported(data)
+        events: list[StreamEvent] = []
+        for choice in chunk.choices:
+            if choice.index == 0:
+                self._choice(choice, events)
+        if chunk.model is not None:
+            self._model = chunk.model
+            self._response_id = chunk.id
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if chunk.timings is not None:
+            self._timings = chunk.timings
+        if chunk.prompt_progress is not None:
+            progress = chunk.prompt_progress
+            todo = progress.total - progress.cache
+            done = (progress.processed - progress.cache) / todo if todo > 0 else 1.0
+            events.append(Status("processing", min(1.0, max(0.0, done))))
+        return events
+
+    def close(self) -> list[StreamEvent]:
+        """The last events of a whole answer: tool calls, usage, timings, `Finish`.
+
+        Raises:
+            StreamInterruptedError: No finish reason was seen.
+        """
+        if not self.finished:
+            raise StreamInterruptedError(
+                "the stream ended before the answer was complete", partial=self.partial
+            )
+        events: list[StreamEvent] = []
+        if self._splitter is not None:
+            events += self._splitter.close()
+        reason = _FINISH.get(self._raw_reason, "other")
+        for index, call in sorted(self._calls.items()):
+            arguments = "".join(call.arguments)
+            if reason == "length" and not _is_object(arguments):
+                events.append(
+                    Notice(
+                        "incomplete_tool_call",
+                        f"the call of '{call.name}' was cut off by the output limit",
+                    )
+                )
+                continue
+            events.append(ToolCall(call.id or f"call_{index}", call.name, arguments or "{}", index))
+        if self._usage is not None:
+            events.append(_usage(self._usage))
+        elif self._timings is not None:
+            # Counts can be had from the timings in any case, asked for or not.
+            t = self._timings
+            events.append(Usage(t.prompt_n + t.cache_n, t.predicted_n, t.cache_n))
+        if self._timings is not None:
+            events.append(_timings(self._timings))
+        known = self._raw_reason in _FINISH
+        events.append(
+            Finish(
+                reason,
+                raw_reason=None if known else self._raw_reason,
+                model=self._model,
+                response_id=self._response_id,
+            )
+        )
+        return events
+
+    def _choice(self, choice: _Choice, events: list[StreamEvent]) -> None:
+        delta = choice.delta or choice.message
+        if delta is not None:
+            thought = delta.reasoning_content or delta.reasoning
+            if thought:
+                events.append(ReasoningDelta(thought))
+            if delta.content:
+                self._content(delta.content, events)
+            if delta.tool_calls:
+                for position, call in enumerate(delta.tool_calls):
+                    events.append(self._call(call, position))
+        elif choice.text:
+            self._content(choice.text, events)
+        if choice.finish_reason:
+            self.finished = True
+            self._raw_reason = choice.finish_reason
+
+    def _content(self, text: str, events: list[StreamEvent]) -> None:
+        self._text.append(text)
+        if self._splitter is None:
+            events.append(TextDelta(text))
+        else:
+            events += self._splitter.feed(text)
+
+    def _call(self, call: _ToolCall, position: int) -> ToolCallDelta:
+        index = position if call.index is None else call.index
+        function = call.function or _Function()
+        arguments = function.arguments
+        if isinstance(arguments, dict):
+            arguments = msgspec.json.encode(arguments).decode()
+        known = self._calls.get(index)
+        if known is None:
+            known = self._calls[index] = _OpenCall()
+        first_name = function.name if function.name and not known.name else None
+        first_id = call.id if call.id and not known.id else None
+        if first_name:
+            known.name = first_name
+        if first_id:
+            known.id = first_id
+        if arguments:
+            known.arguments.append(arguments)
+        return ToolCallDelta(index, arguments or "", first_id, first_name)
+
+    def _reported(self, data: bytes) -> BackendError:
+        """The error object inside an answer that began as a success."""
+        body = parse_error_body(data)
+        status = int(body.code) if body.code.isdigit() else 500
+        if body.raw is not None and isinstance(body.raw.get("code"), int):
+            status = int(str(body.raw["code"]))
+        error = error_class(status, body, self._classify)
+        message = body.message or "the server reported an error in the middle of the answer"
+        if self._text:
+            return StreamInterruptedError(message, partial=self.partial, status=status)
+        return error(message, status=status, stage="decode")
+
+    def _not_a_chunk(self, data: bytes, exc: Exception) -> BackendError:
+        shown = data[:80].decode("utf-8", "replace")
+        message = f"expected a chat chunk, got {shown!r} ({exc})"
+        if self._text:
+            return StreamInterruptedError(message, partial=self.partial)
+        return ProtocolError(message, stage="decode")
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except msgspec.DecodeError:
+        return False
+
+
+def _usage(usage: _Usage) -> Usage:
+    inputs, outputs = usage.prompt_tokens_details, usage.completion_tokens_details
+    cached = None if inputs is None else inputs.cached_tokens
+    thought = None if outputs is None else outputs.reasoning_tokens
+    return Usage(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        cached_tokens=usage.prompt_cache_hit_tokens if cached is None else cached,
+        reasoning_tokens=thought,
+    )
+
+
+def _timings(timings: _Timings) -> Timings:
+    def seconds(ms: float | None) -> float | None:
+        return None if ms is None else ms / 1000
+
+    both = (timings.prompt_ms, timings.predicted_ms)
+    return Timings(
+        total_s=None if None in both else sum(ms for ms in both if ms is not None) / 1000,
+        input_s=seconds(timings.prompt_ms),
+        input_tokens_per_s=timings.prompt_per_second or None,
+        output_s=seconds(timings.predicted_ms),
+        output_tokens_per_s=timings.predicted_per_second or None,
+    )

@@ -1,0 +1,63 @@
+"""Server-sent events, as model servers send them."""
+
+from modelbay.wire.lines import LINE_LIMIT, LineDecoder
+
+_FIELDS = (b"data", b"event", b"id", b"retry")
+_STRAY_LIMIT = 4096
+
+
+class SSEDecoder:
+    r"""The data of each event in a ``text/event-stream``, wherever its bytes were cut.
+
+    Lines end in LF or CRLF; a lone CR, which the standard allows, no model server sends. Comments
+    and the fields ``event``, ``id`` and ``retry`` are passed over: the protocols read with this
+    class carry the type inside the data.
+
+    Attributes:
+        stray: Bytes of lines that are no SSE at all, such as a proxy's text or a bare JSON error
+            under status 200; at most 4 KiB are kept.
+    """
+
+    __slots__ = ("_data", "_lines", "stray")
+
+    def __init__(self, *, limit: int = LINE_LIMIT) -> None:
+        self._lines = LineDecoder(limit=limit)
+        self._data: bytes | None = None
+        self.stray = b""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of the events this chunk completes.
+
+        Raises:
+            ProtocolError: A line grew past the limit.
+        """
+        events: list[bytes] = []
+        for line in self._lines.feed(chunk):
+            if line[:6] == b"data: " and line[-1:] != b"\r":
+                self._data = line[6:] if self._data is None else self._data + b"\n" + line[6:]
+            elif not line or line == b"\r":
+                if self._data is not None:
+                    events.append(self._data)
+                    self._data = None
+            else:
+                self._uncommon(line)
+        return events
+
+    def close(self) -> list[bytes]:
+        """The event that was never closed by a blank line, if its line was whole."""
+        rest = self._lines.close()
+        if rest:
+            self._uncommon(rest)
+        data, self._data = self._data, None
+        return [] if data is None else [data]
+
+    def _uncommon(self, line: bytes) -> None:
+        line = line.removesuffix(b"\r")
+        name, colon, value = line.partition(b":")
+        if colon and not name:
+            return  # a comment; servers ping with it
+        if name not in _FIELDS:
+            self.stray = (self.stray + line + b"\n")[:_STRAY_LIMIT]
+        elif name == b"data":
+            value = value.removeprefix(b" ")
+            self._data = value if self._data is None else self._data + b"\n" + value
