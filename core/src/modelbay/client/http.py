@@ -80,7 +80,10 @@ class _Response:
                 provider_id=self._provider.id,
                 stage="decode",
             )
-        pieces = aiter(self._response.aiter_raw())
+        # The stream itself: aiter_raw() would count and re-chunk every block on its way.
+        stream = self._response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)  # an async client makes no other
+        pieces = aiter(stream)
         watchdog = self._watchdog
         try:
             if watchdog is None:

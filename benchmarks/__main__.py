@@ -1,0 +1,12 @@
+"""`python -m benchmarks`: all figures in one run."""
+
+from benchmarks import host, startup, stream
+from benchmarks.measure import table
+
+
+def main() -> None:
+    print(table([*startup.run(), *host.run(), *stream.run()]))
+
+
+if __name__ == "__main__":
+    main()
