@@ -17,7 +17,7 @@ class Resources(Protocol):
     """What a host owns on a plugin's behalf."""
 
     def client(self, provider: "ProviderContext", base_url: str) -> "httpx.AsyncClient":
-        """An HTTP client for an address; closed by the host."""
+        """A new HTTP client for an address, over connections that the host owns and closes."""
         ...
 
     def start_soon(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -47,13 +47,13 @@ class ProviderContext:
         resources: Owned by the host: HTTP clients, background work, the clock, the environment.
     """
 
-    __slots__ = ("_http", "_options", "config", "memo", "resources")
+    __slots__ = ("_clients", "_options", "config", "memo", "resources")
 
     def __init__(self, config: ProviderConfig, resources: Resources) -> None:
         self.config = config
         self.memo: dict[str, object] = {}
         self.resources = resources
-        self._http: httpx.AsyncClient | None = None
+        self._clients: dict[str, httpx.AsyncClient] = {}
         self._options: dict[type[BaseModel], BaseModel] = {}
 
     @property
@@ -78,13 +78,14 @@ class ProviderContext:
     @property
     def http(self) -> "httpx.AsyncClient":
         """A client for the provider's address: 5 s to connect, no limit on reading."""
-        if self._http is None:
-            self._http = self.resources.client(self, self.base_url)
-        return self._http
+        return self.client_for(self.base_url)
 
     def client_for(self, url: str) -> "httpx.AsyncClient":
         """A client for another address of the same provider; its key goes there too."""
-        return self.resources.client(self, url)
+        client = self._clients.get(url)
+        if client is None:
+            client = self._clients[url] = self.resources.client(self, url)
+        return client
 
     def options(self, model: "type[OptionsT]") -> "OptionsT":
         """The provider's own keys, read by the plugin's model.

@@ -90,7 +90,7 @@ def load_plugins(
     plugins: list[Plugin] = []
     owners: dict[str, Plugin] = {}
     for (dist, value), entries in _by_module(found[GROUP]):
-        kind, *aliases = [entry.name for entry in entries]
+        kind, *aliases = sorted((entry.name for entry in entries), key=_plain_first)
         first = entries[0]
         plugin = Plugin(
             kind=kind,
@@ -176,10 +176,18 @@ def _first_line(exc: Exception) -> str:
     return " ".join(lines[:3])
 
 
+def _plain_first(name: str) -> tuple[bool, str]:
+    """Of several names of one module the plain one is the kind, others are its spellings.
+
+    Build tools sort the names, so their order in the file says nothing.
+    """
+    return not name.replace("-", "").isalnum(), name
+
+
 def _by_module(
     found: list[_Found],
 ) -> list[tuple[tuple[str, str], list[_Found]]]:
-    """Entry points grouped by distribution and module, each group's names in file order."""
+    """Entry points grouped by distribution and module, in alphabetical order."""
     groups: dict[tuple[str, str], list[_Found]] = {}
     for entry in found:
         groups.setdefault((entry.dist, entry.value), []).append(entry)

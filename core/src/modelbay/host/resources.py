@@ -126,7 +126,6 @@ class HostResources:
         self._clock = clock
         self._own = None if transport is not None else SharedTransport(env)
         self._transport = transport or self._own
-        self._clients: dict[tuple[str, str], httpx.AsyncClient] = {}
         self._work: set[asyncio.Task[None]] = set()
         self._callbacks: list[Callable[[], Awaitable[None]]] = []
 
@@ -138,16 +137,13 @@ class HostResources:
         return self._clock()
 
     def client(self, provider: ProviderContext, base_url: str) -> httpx.AsyncClient:
-        known = self._clients.get((provider.id, base_url))
-        if known is not None:
-            return known
         assert self._transport is not None  # one of the two is set
         headers = dict(provider.config.headers)
         if provider.config.api_key is not None:
             headers.setdefault(
                 "Authorization", f"Bearer {provider.config.api_key.get_secret_value()}"
             )
-        client = httpx.AsyncClient(
+        return httpx.AsyncClient(
             base_url=base_url,
             headers=headers,
             transport=_Lent(self._transport),
@@ -155,8 +151,6 @@ class HostResources:
             follow_redirects=False,  # a key never follows a redirect to another host
             trust_env=False,
         )
-        self._clients[provider.id, base_url] = client
-        return client
 
     def start_soon(self, work: Callable[[], Awaitable[None]]) -> None:
         self.task(_run(work))
@@ -185,9 +179,6 @@ class HostResources:
                     await callback()
             except Exception:
                 log.warning("something a plugin registered raised while closing", exc_info=True)
-        for client in self._clients.values():
-            await client.aclose()
-        self._clients.clear()
         if self._own is not None:
             await self._own.aclose()
 
