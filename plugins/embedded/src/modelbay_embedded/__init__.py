@@ -1,0 +1,1 @@
+"""Runs GGUF files through llama.cpp, in a child process of its own per loaded model."""
