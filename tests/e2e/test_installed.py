@@ -67,7 +67,7 @@ def test_the_meta_package_and_each_part_can_be_installed_alone(
     clone: Path, bare_env: dict[str, str], tmp_path: Path
 ) -> None:
     subprocess.run(["python3", "-m", "venv", tmp_path / "venv"], env=bare_env, check=True)
-    pip = [tmp_path / "venv" / "bin" / "pip", "install", "-q", "--no-cache-dir"]
+    pip = [str(tmp_path / "venv" / "bin" / "pip"), "install", "-q", "--no-cache-dir"]
     subprocess.run([*pip, "./core"], cwd=clone, env=bare_env, check=True)
     subprocess.run([*pip, "./plugins/llamacpp"], cwd=clone, env=bare_env, check=True)
     code = "from modelbay import Host; print([p.kind for p in Host.open(env={}).plugins])"

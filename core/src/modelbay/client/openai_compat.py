@@ -1,17 +1,16 @@
 """A whole client for OpenAI-style servers, for plugins: chat, embeddings, rerank, completion."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from modelbay.client.http import fetch_json, open_stream, raise_for_status, read_body
-from modelbay.closing import closing
 from modelbay.errors import (
     BackendError,
     StreamInterruptedError,
 )
 from modelbay.models.catalog import ModelInfo
 from modelbay.models.chat import ChatRequest
-from modelbay.models.events import StreamEvent
+from modelbay.models.events import Notice, StreamEvent
 from modelbay.models.frozen import JsonObject
 from modelbay.models.media import (
     CompleteRequest,
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 IDLE_S = 90.0  # three pings of the servers that ping; a running stream that is silent for longer
 
 
-async def stream_chat(
+def stream_chat(
     provider: "ProviderContext",
     request: ChatRequest,
     model: ModelInfo,
@@ -64,17 +63,12 @@ async def stream_chat(
     encoded = encode_chat(
         request, model.ref.wire_id, dialect, max_tokens=model.capabilities.max_output_tokens
     )
-    for notice in encoded.notices:
-        yield notice
     body = {**(extra or {}), **encoded.body}
     decoder = ChatDecoder(dialect, classify)
-    events = _events(provider, path, body, model, decoder, classify, pings)
-    async with closing(events):
-        async for event in events:
-            yield event
+    return _events(provider, path, body, model, decoder, classify, pings, encoded.notices)
 
 
-async def complete(
+def complete(
     provider: "ProviderContext",
     request: CompleteRequest,
     model: ModelInfo,
@@ -85,10 +79,7 @@ async def complete(
 ) -> AsyncIterator[StreamEvent]:
     """Continue a raw prompt over ``POST {path}``; errors as in `stream_chat`."""
     body = encode_complete(request, model.ref.wire_id)
-    events = _events(provider, path, body, model, ChatDecoder(Dialect()), classify, pings)
-    async with closing(events):
-        async for event in events:
-            yield event
+    return _events(provider, path, body, model, ChatDecoder(Dialect()), classify, pings)
 
 
 async def embed(
@@ -144,7 +135,10 @@ async def _events(
     decoder: ChatDecoder,
     classify: Classify | None,
     pings: bool,
+    notices: Sequence[Notice] = (),
 ) -> AsyncIterator[StreamEvent]:
+    for notice in notices:
+        yield notice
     try:
         async with open_stream(
             provider, "POST", path, json=body, idle_s=IDLE_S if pings else None

@@ -42,6 +42,11 @@ class LineDecoder:
             raise self._too_long()
         return lines
 
+    @property
+    def empty(self) -> bool:
+        """Whether no part of a line is held."""
+        return not self._parts
+
     def close(self) -> bytes:
         """What came after the last LF."""
         rest = b"".join(self._parts)

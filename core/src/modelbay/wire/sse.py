@@ -31,6 +31,17 @@ class SSEDecoder:
         Raises:
             ProtocolError: A line grew past the limit.
         """
+        if (
+            # One whole event in one chunk, as most servers send most of them: no line is cut.
+            chunk[:6] == b"data: "
+            and chunk.find(b"\n") == len(chunk) - 2
+            and chunk[-1:] == b"\n"
+            and chunk[-3:-2] != b"\r"
+            and self._data is None
+            and self._lines.empty
+            and len(chunk) < LINE_LIMIT
+        ):
+            return [chunk[6:-2]]
         events: list[bytes] = []
         for line in self._lines.feed(chunk):
             if line[:6] == b"data: " and line[-1:] != b"\r":
