@@ -1,0 +1,1 @@
+"""llama.cpp's own server behind modelbay: one model, or a router with many."""

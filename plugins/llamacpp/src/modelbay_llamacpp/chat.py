@@ -1,0 +1,465 @@
+"""Chat, raw completion, embeddings and reranking on one llama-server model."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+
+from modelbay.client import openai_compat
+from modelbay.client.http import open_stream, raise_for_status
+from modelbay.closing import closing
+from modelbay.context import ProviderContext
+from modelbay.errors import (
+    BackendBusyError,
+    BackendError,
+    ModelbayError,
+    StreamInterruptedError,
+    UnsupportedFeatureError,
+)
+from modelbay.models.catalog import ModelInfo
+from modelbay.models.chat import ChatRequest
+from modelbay.models.events import (
+    Finish,
+    FinishReason,
+    Notice,
+    ReasoningDelta,
+    Status,
+    StreamEvent,
+    TextDelta,
+    Timings,
+    Usage,
+)
+from modelbay.models.frozen import JsonObject
+from modelbay.models.media import (
+    CompleteRequest,
+    EmbedRequest,
+    EmbedResult,
+    RerankRequest,
+    RerankResult,
+)
+from modelbay.wire.errors import error_class, parse_error_body
+from modelbay.wire.openai_chat import Dialect
+from modelbay.wire.sse import SSEDecoder
+from modelbay_llamacpp import config
+from modelbay_llamacpp.config import at
+from modelbay_llamacpp.memory import memory
+from modelbay_llamacpp.prefill import PrefillStripper, prefill_of
+from modelbay_llamacpp.probe import model_props
+from modelbay_llamacpp.waiting import Waiting, patiently, waiting_for
+from modelbay_llamacpp.wire import (
+    BATCH_TOO_SMALL,
+    CONTEXT_FULL,
+    NO_IMAGES,
+    NO_JINJA,
+    NOT_LOADED,
+    InfillChunk,
+    TemplateCaps,
+    classify,
+    decode_infill,
+)
+
+_FIXED = "the server fixes it at its start (llama-server --ctx-size, or ctx-size in a preset)"
+
+
+def dialect(provider: ProviderContext) -> Dialect:
+    """How llama-server differs from other OpenAI-style servers."""
+    return Dialect(
+        named_tool_choice="single",  # it reads the object as "auto" without a word (trap 14)
+        tools_with_format=False,  # the format wins and the call comes as text (trap 17)
+        reasoning_history="reasoning_content",
+        image_urls=config.options(provider).allow_remote_media,  # the server fetches them (trap 36)
+        renamed={"repetition_penalty": "repeat_penalty", "num_predict": "max_tokens"},
+        fixed_at_start={"num_ctx": _FIXED, "n_ctx": _FIXED},
+    )
+
+
+async def stream_chat(
+    provider: ProviderContext, request: ChatRequest, model: ModelInfo
+) -> AsyncIterator[StreamEvent]:
+    """Answer one chat turn.
+
+    The wire is always a stream, whatever the request says: a busy server never notices that the
+    caller of a plain request has gone, and goes on computing for nobody (trap 38).
+
+    Raises:
+        UnsupportedFeatureError: Among others tools for a model whose template drops them silently.
+        BackendBusyError: It was still loading, or had no place, when `busy_wait_s` was over.
+    """
+    streamed = request if request.stream else request.model_copy(update={"stream": True})
+    dialect_ = dialect(provider)
+    stripper = PrefillStripper(prefill_of(request))
+    said = thought = False
+    with memory(provider).using(model.wire_id):
+        if model.state in ("unloaded", "failed", "loading"):
+            yield Status("loading")
+        if request.tools:
+            await _require_tools(provider, model)
+        events = _attempts(
+            provider,
+            model,
+            lambda: openai_compat.stream_chat(
+                provider,
+                streamed,
+                model,
+                dialect=dialect_,
+                path=at(provider, "v1/chat/completions"),
+                classify=classify,
+                pings=True,
+                extra={"return_progress": True},
+            ),
+        )
+        try:
+            async with closing(events):
+                async for event in events:
+                    if isinstance(event, TextDelta):
+                        if stripper.pending:
+                            text = stripper.feed(event.text)
+                            if not text:
+                                continue
+                            event = TextDelta(text)
+                        said = True
+                    elif isinstance(event, ReasoningDelta):
+                        thought = True
+                    elif not isinstance(event, (Status, Notice)):
+                        if stripper.pending and (rest := stripper.close()):
+                            said = True
+                            yield TextDelta(rest)
+                        if isinstance(event, Finish):
+                            for notice in _last_words(event, model, said=said, thought=thought):
+                                yield notice
+                    yield event
+        except StreamInterruptedError as exc:
+            exc.partial = exc.partial.removeprefix(stripper.prefix)
+            raise
+
+
+def _last_words(finish: Finish, model: ModelInfo, *, said: bool, thought: bool) -> list[Notice]:
+    notices = []
+    if finish.reason == "length" and thought and not said:
+        notices.append(
+            Notice(
+                "truncated",
+                "the output limit was used up by the model's thinking; raise max_tokens, or send"
+                ' extra={"reasoning_budget_tokens": N}',
+            )
+        )
+    if finish.model not in (None, model.wire_id, *model.aliases):
+        # A single-model server takes any name; it was started anew with another model (trap 18).
+        notices.append(Notice("other_model", f"the server answered with '{finish.model}'"))
+    return notices
+
+
+async def complete(
+    provider: ProviderContext, request: CompleteRequest, model: ModelInfo
+) -> AsyncIterator[StreamEvent]:
+    """Continue a raw prompt, or with a suffix fill in the middle."""
+    wanted = request.model_copy(
+        update={
+            "stream": True,  # trap 38
+            # Without a limit a model that loops runs until its context is full (trap 22).
+            "max_tokens": request.max_tokens or model.capabilities.max_output_tokens,
+        }
+    )
+
+    def start() -> AsyncIterator[StreamEvent]:
+        if wanted.suffix is not None:
+            return _infill(provider, wanted, model)
+        return openai_compat.complete(
+            provider,
+            wanted,
+            model,
+            path=at(provider, "v1/completions"),
+            classify=classify,
+            pings=True,
+        )
+
+    with memory(provider).using(model.wire_id):
+        if model.state in ("unloaded", "failed", "loading"):
+            yield Status("loading")
+        events = _attempts(provider, model, start)
+        async with closing(events):
+            async for event in events:
+                yield event
+
+
+async def embed(provider: ProviderContext, request: EmbedRequest, model: ModelInfo) -> EmbedResult:
+    """Vectors for texts.
+
+    Raises:
+        UnsupportedFeatureError: The server was not started for embeddings, or ``dimensions`` was
+            set: this server would ignore it (trap 30).
+    """
+    if request.dimensions is not None:
+        raise UnsupportedFeatureError(
+            "llama.cpp gives vectors of the model's own size and would ignore dimensions",
+            model=str(model.ref),
+            hint="leave dimensions out",
+            stage="encode",
+        )
+    with _using(provider, model):
+        return await patiently(
+            provider,
+            lambda: openai_compat.embed(
+                provider, request, model, path=at(provider, "v1/embeddings"), classify=classify
+            ),
+        )
+
+
+async def rerank(
+    provider: ProviderContext, request: RerankRequest, model: ModelInfo
+) -> RerankResult:
+    """Documents, the best first.
+
+    Raises:
+        UnsupportedFeatureError: The server was not started for reranking.
+    """
+    with _using(provider, model):
+        return await patiently(
+            provider,
+            lambda: openai_compat.rerank(
+                provider, request, model, path=at(provider, "v1/rerank"), classify=classify
+            ),
+        )
+
+
+# --- tools ---------------------------------------------------------------------------------------
+
+
+async def _require_tools(provider: ProviderContext, model: ModelInfo) -> None:
+    """Refuse tools where the template would drop them without a word (trap 15).
+
+    A single-model server's template is in its capabilities, and the host has looked there. A router
+    tells only about models that run. So it is asked here, once for each run of a model: first
+    without loading anything, then by a look that loads what the chat is about to load anyway.
+
+    Raises:
+        UnsupportedFeatureError: The template knows no tools.
+    """
+    if model.capabilities.tools is not None:
+        return
+    known = memory(provider)
+    caps = known.templates.get(model.wire_id)
+    if caps is None:
+        caps = await patiently(provider, lambda: _template(provider, model))
+        if caps is None:
+            return
+        known.templates[model.wire_id] = caps
+    if caps.tools is False:
+        raise UnsupportedFeatureError(
+            f"the chat template of '{model.wire_id}' knows no tools; they would be dropped",
+            model=str(model.ref),
+            hint="choose a model with tools, or start llama-server with --chat-template-file",
+            stage="encode",
+        )
+
+
+async def _template(provider: ProviderContext, model: ModelInfo) -> TemplateCaps | None:
+    """What the template can do; ``None`` if the server does not say."""
+    try:
+        props = await model_props(provider, model.wire_id)
+    except BackendError as exc:
+        if exc.status == 404:
+            return None
+        if NOT_LOADED not in exc.message:
+            raise
+        try:
+            props = await model_props(provider, model.wire_id, load=True)
+        except BackendError as again:
+            raise _explained(again, model) from again
+    return props.chat_template_caps
+
+
+# --- waiting and explaining ----------------------------------------------------------------------
+
+
+async def _attempts(
+    provider: ProviderContext, model: ModelInfo, start: Callable[[], AsyncIterator[StreamEvent]]
+) -> AsyncIterator[StreamEvent]:
+    """The events of the first try that the server takes up.
+
+    Only a server that is loading or full is asked again, and only while nothing of an answer has
+    come: most of its 500s are final (trap 12).
+    """
+    waiting = Waiting(provider)
+    told: list[StreamEvent] = []
+    shown: str | None = None
+    while True:
+        begun = False
+        events = start()
+        try:
+            async with closing(events):
+                async for event in events:
+                    if not begun:
+                        if isinstance(event, Notice):  # about the request: the same at each try
+                            if event in told:
+                                continue
+                            told.append(event)
+                        else:
+                            begun = True
+                    yield event
+            return
+        except BackendBusyError as exc:
+            if begun:
+                raise
+            busy = exc
+        except BackendError as exc:
+            raise _explained(exc, model) from exc
+        state = waiting_for(busy)
+        if state != shown and not (shown is None and state == "loading" and _is_told(model)):
+            yield Status(state)
+        shown = state
+        await waiting.pause(busy)
+
+
+def _is_told(model: ModelInfo) -> bool:
+    """The caller has heard already that the model has to be loaded."""
+    return model.state in ("unloaded", "failed", "loading")
+
+
+class _using(AbstractContextManager[None]):  # noqa: N801 - reads like the function it wraps
+    """Count a request as running, and explain what goes wrong in it."""
+
+    def __init__(self, provider: ProviderContext, model: ModelInfo) -> None:
+        self._model = model
+        self._counted = memory(provider).using(model.wire_id)
+
+    def __enter__(self) -> None:
+        self._counted.__enter__()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._counted.__exit__(None, None, None)
+        if isinstance(error, BackendError):
+            explained = _explained(error, self._model)
+            if explained is not error:
+                raise explained from error
+
+
+def _explained(exc: BackendError, model: ModelInfo) -> ModelbayError:
+    """The error with the next step in its hint; another class where the server cannot at all."""
+    text = exc.message
+    if exc.status == 501 or text.startswith(NO_IMAGES) or NO_JINJA in text:
+        return UnsupportedFeatureError(
+            text, provider_id=exc.provider_id, model=str(model.ref), hint=_missing(text)
+        )
+    if exc.hint is None:
+        exc.hint = _hint(text, model)
+    return exc
+
+
+def _missing(text: str) -> str:
+    """What the server would have to be started with."""
+    if "embeddings" in text:
+        return "start llama-server with --embeddings"
+    if "reranking" in text:
+        return "start llama-server with --reranking"
+    if "nfill" in text:
+        return "choose a model with fill-in-the-middle tokens"
+    if NO_JINJA in text:
+        return "start llama-server without --no-jinja"
+    if text.startswith(NO_IMAGES):
+        return "start llama-server with --mmproj FILE, or choose a model with a projector"
+    return "llama-server --help   # shows which option switches it on"
+
+
+def _hint(text: str, model: ModelInfo) -> str | None:
+    if NOT_LOADED in text:
+        return f"modelbay load {model.ref}   # this router does not load by itself"
+    if CONTEXT_FULL in text:
+        # Without -np four slots share one context, and each claims the whole of it (trap 21).
+        return "start llama-server with -np N, so that every request has a context of its own"
+    if "exceeds the available context size" in text:
+        return "shorten the conversation, or start llama-server with a larger --ctx-size"
+    if BATCH_TOO_SMALL in text:
+        return "send shorter texts, or start llama-server with a larger --ubatch-size"
+    if "failed to load" in text:
+        return f"modelbay show {model.ref}   # and read the server's log: file or memory"
+    return None
+
+
+# --- fill in the middle --------------------------------------------------------------------------
+
+_STOPS: dict[str, FinishReason] = {"eos": "stop", "word": "stop", "limit": "length"}
+
+
+async def _infill(
+    provider: ProviderContext, request: CompleteRequest, model: ModelInfo
+) -> AsyncIterator[StreamEvent]:
+    """``POST /infill``: the native form, since ``/v1/completions`` drops ``suffix``."""
+    partial: list[str] = []
+    try:
+        async with open_stream(
+            provider,
+            "POST",
+            at(provider, "infill"),
+            json=_infill_body(request, model.wire_id),
+            idle_s=openai_compat.IDLE_S,
+        ) as response:
+            await raise_for_status(provider, response, model=str(model.ref), classify=classify)
+            sse = SSEDecoder()
+            last: InfillChunk | None = None
+            async for block in response.blocks():
+                for data in sse.feed(block):
+                    chunk = decode_infill(data)
+                    _raise_reported(chunk, data)
+                    if chunk.content:
+                        partial.append(chunk.content)
+                        yield TextDelta(chunk.content)
+                    if chunk.stop:
+                        last = chunk
+            if last is None:
+                reason = parse_error_body(sse.stray).message
+                raise StreamInterruptedError(reason or "the stream ended before its own end")
+            for event in _infill_end(last):
+                yield event
+    except BackendError as exc:
+        exc.model = exc.model or str(model.ref)
+        if isinstance(exc, StreamInterruptedError):
+            exc.partial = exc.partial or "".join(partial)
+        raise
+
+
+def _infill_body(request: CompleteRequest, wire_id: str) -> JsonObject:
+    body: JsonObject = {
+        "model": wire_id,
+        "input_prefix": request.prompt,
+        "input_suffix": request.suffix or "",
+        "stream": True,
+        "max_tokens": request.max_tokens,
+        **request.extra,
+    }
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.stop:
+        body["stop"] = list(request.stop)
+    return body
+
+
+def _raise_reported(chunk: InfillChunk, data: bytes) -> None:
+    if chunk.error:
+        body = parse_error_body(data)
+        status = int(body.code) if body.code.isdigit() else 500
+        raise error_class(status, body, classify)(body.message, status=status, stage="decode")
+
+
+def _infill_end(chunk: InfillChunk) -> list[StreamEvent]:
+    cached = None if chunk.timings is None else chunk.timings.cache_n
+    events: list[StreamEvent] = [Usage(chunk.tokens_evaluated, chunk.tokens_predicted, cached)]
+    if (t := chunk.timings) is not None:
+        input_s = None if t.prompt_ms is None else t.prompt_ms / 1000
+        output_s = None if t.predicted_ms is None else t.predicted_ms / 1000
+        events.append(
+            Timings(
+                total_s=None if input_s is None or output_s is None else input_s + output_s,
+                input_s=input_s,
+                input_tokens_per_s=t.prompt_per_second or None,
+                output_s=output_s,
+                output_tokens_per_s=t.predicted_per_second or None,
+            )
+        )
+    known = chunk.stop_type in _STOPS
+    events.append(
+        Finish(
+            _STOPS.get(chunk.stop_type, "other"),
+            raw_reason=None if known else chunk.stop_type,
+            model=chunk.model,
+        )
+    )
+    return events
