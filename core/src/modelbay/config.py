@@ -51,6 +51,8 @@ def parse_providers_file(text: str, where: str) -> ProvidersFile:
         ) from exc
     except _DuplicateKeyError as exc:
         raise ConfigError(f"the key '{exc}' stands twice in one object", where=where) from exc
+    except (RecursionError, ValueError) as exc:  # nested a thousand deep, a number of 5000 digits
+        raise ConfigError(f"not JSON that can be read: {exc}", where=where) from None
     if not isinstance(document, dict):
         raise _expected(where, "", "an object", document, hint=f"for example {EXAMPLE}")
     for key in document:
@@ -160,12 +162,14 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Locations:
-    """Every place on disk, and what decided it."""
+    """Every place on disk, and what decided it: a variable's name, or ``default``."""
 
     providers_file: Path
     providers_file_from: str
     data: Path
+    data_from: str
     cache: Path
+    cache_from: str
 
 
 def locations(env: Mapping[str, str]) -> Locations:
@@ -174,25 +178,28 @@ def locations(env: Mapping[str, str]) -> Locations:
     ``LLAMA_PROVIDERS_PATH`` names the file itself; ``MODELBAY_HOME`` holds all three; ``XDG_*`` is
     honoured on every system; else the platform's own folders.
     """
-    home = env.get("MODELBAY_HOME")
-    if home:
-        folders = {kind: Path(home).expanduser() / kind for kind in ("data", "cache")}
-        config, decided = Path(home).expanduser(), "MODELBAY_HOME"
-    else:
-        folders = {kind: _folder(env, kind) for kind in ("data", "cache")}
-        config = _folder(env, "config")
-        decided = "XDG_CONFIG_HOME" if env.get("XDG_CONFIG_HOME") else "default"
+    (config, config_from), (data, data_from), (cache, cache_from) = (
+        _decide(env, kind) for kind in ("config", "data", "cache")
+    )
     file = config / "providers.json"
     named = env.get("LLAMA_PROVIDERS_PATH")
     if named:
-        file, decided = Path(named).expanduser(), "LLAMA_PROVIDERS_PATH"
-    return Locations(file, decided, folders["data"], folders["cache"])
+        file, config_from = Path(named).expanduser(), "LLAMA_PROVIDERS_PATH"
+    return Locations(file, config_from, data, data_from, cache, cache_from)
 
 
-def _folder(env: Mapping[str, str], kind: str) -> Path:
-    xdg = env.get(f"XDG_{kind.upper()}_HOME")
+def _decide(env: Mapping[str, str], kind: str) -> tuple[Path, str]:
+    """A folder, and what decided it."""
+    home, xdg = env.get("MODELBAY_HOME"), env.get(f"XDG_{kind.upper()}_HOME")
+    if home:
+        folder = Path(home).expanduser()
+        return (folder if kind == "config" else folder / kind), "MODELBAY_HOME"
     if xdg:
-        return Path(xdg) / "modelbay"
+        return Path(xdg) / "modelbay", f"XDG_{kind.upper()}_HOME"
+    return _platform_folder(kind), "default"
+
+
+def _platform_folder(kind: str) -> Path:
     import platformdirs
 
     dirs = platformdirs.PlatformDirs("modelbay", appauthor=False)

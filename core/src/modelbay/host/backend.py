@@ -34,6 +34,16 @@ from modelbay.models.media import (
 T = TypeVar("T")
 E = TypeVar("E")
 
+# What is not a verb already.
+_WORDS = {
+    "list": "list models by itself",
+    "running": "tell what is in memory",
+    "show": "describe a model",
+    "health": "tell how it is",
+    "logs": "show a log",
+    "balance": "tell a balance",
+}
+
 _CHAT_EVENTS = frozenset(EVENT_TYPES) - {ErrorEvent}
 _CHAT_END = frozenset({Finish})
 _MANAGE_END = frozenset(OUTCOMES)
@@ -115,7 +125,7 @@ class Backend:
         """
         if action.action not in self.table.actions:
             raise UnsupportedActionError(
-                f"{self.kind} cannot {action.action}",
+                f"{self.kind} cannot {_WORDS.get(action.action, action.action)}",
                 provider_id=self.context.id,
                 hint=self.table.hints.get(action.action) or self._offered(),
             )

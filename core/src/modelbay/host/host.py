@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import SecretStr
 
+from modelbay.closing import closing
 from modelbay.config import (
     Locations,
     ProvidersFile,
@@ -18,6 +19,7 @@ from modelbay.config import (
     unreadable,
 )
 from modelbay.context import ProviderContext
+from modelbay.deadline import Watchdog
 from modelbay.errors import (
     ConfigError,
     ModelbayError,
@@ -92,6 +94,7 @@ class Host:
         self.env = env
         self.installed = installed
         self._resources = resources
+        self._clock = clock
         by_kind = {
             name: plugin
             for plugin in installed.plugins
@@ -288,11 +291,12 @@ class Host:
         stream: EventStream[StreamEvent] = EventStream()
 
         async def answer() -> AsyncIterator[StreamEvent]:
-            info = await self.resolve(request.model)
+            info, left_s = await self._resolved(request.model, deadline_s)
             stream.ref = info.ref
             backend = self.registry.handle(info.ref.provider_id).require()
-            async for event in backend.complete(request, info, deadline_s):
-                yield event
+            async with closing(backend.complete(request, info, left_s)) as events:
+                async for event in events:
+                    yield event
 
         return stream.over(answer() if errors == "raise" else _errors_as_events(answer()))
 
@@ -334,18 +338,34 @@ class Host:
         stream: EventStream[StreamEvent],
         deadline_s: float | None,
     ) -> AsyncIterator[StreamEvent]:
-        info = (
-            self.registry.find(request.model) if type(request.model) is str else None
-        ) or await self.resolve(request.model)
+        info = self.registry.find(request.model) if type(request.model) is str else None
+        if info is None:
+            info, deadline_s = await self._resolved(request.model, deadline_s)
         stream.ref = info.ref
         _check_features(request, info)
         backend = self.registry.handle(info.ref.provider_id).require()
-        events = backend.stream_chat(request, info, deadline_s)
-        try:
+        async with closing(backend.stream_chat(request, info, deadline_s)) as events:
             async for event in events:
                 yield event
+
+    async def _resolved(
+        self, model: ModelRef | str | None, deadline_s: float | None
+    ) -> tuple[ModelInfo, float | None]:
+        """The model, and what finding it has left of the deadline.
+
+        Raises:
+            BackendTimeoutError: It left nothing.
+        """
+        if deadline_s is None:
+            return await self.resolve(model), None
+        watchdog = Watchdog(total_s=deadline_s, what="looking for the model")
+        began = self._clock()
+        try:
+            with watchdog:
+                info = await self.resolve(model)
         finally:
-            await events.aclose()  # type: ignore[attr-defined] # the guard is a generator
+            watchdog.close()
+        return info, max(0.0, deadline_s - (self._clock() - began))
 
     # --- how it is put together ------------------------------------------------------------------
 
@@ -488,11 +508,10 @@ def _refuse(model: ModelInfo, known: bool | None, what: str) -> None:
         )
 
 
-async def _errors_as_events(events: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:
+async def _errors_as_events(answer: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:
     try:
-        async for event in events:
-            yield event
+        async with closing(answer) as events:
+            async for event in events:
+                yield event
     except ModelbayError as exc:
         yield error_event(exc)
-    finally:
-        await events.aclose()  # type: ignore[attr-defined] # a generator of the host's own

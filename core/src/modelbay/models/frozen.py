@@ -8,4 +8,5 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Pydantic would show the wrong value in its error, and that may be a key.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -1,0 +1,106 @@
+"""`modelbay models`: what there is, grouped by provider."""
+
+import click
+
+from modelbay.models.catalog import Catalog, ModelInfo, ProviderEntry
+from modelbay_cli import facts
+from modelbay_cli.failure import PARTIAL
+from modelbay_cli.options import (
+    deadline_option,
+    examples,
+    json_option,
+    refresh_option,
+    verbose_option,
+)
+from modelbay_cli.output import Screen, Section, table
+from modelbay_cli.session import Session
+
+_COLUMNS = ("MODEL", "STATE", "CONTEXT", "CAN", "SIZE", "NOTE")
+
+
+@click.command(
+    epilog=examples(
+        "modelbay models",
+        "modelbay models qwen          # refs that contain it, or one provider's",
+        "modelbay models --json | jq -r '.providers[].models[].id'",
+        "modelbay models --strict      # exit code 7 if a provider did not answer",
+    )
+)
+@click.argument("only", metavar="[FILTER]", default="")
+@json_option
+@refresh_option
+@click.option("--all", "everything", is_flag=True, help="Also providers that never answered.")
+@click.option("--strict", is_flag=True, help="Exit code 7 if any provider had a problem.")
+@deadline_option
+@verbose_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    only: str,
+    as_json: bool,
+    refresh: bool,
+    everything: bool,
+    strict: bool,
+    deadline_s: float | None,
+) -> None:
+    """List the models of every provider, in the providers' order.
+
+    FILTER keeps the models whose ref contains it, or those of the provider it names. In the
+    column CONTEXT, "?" is not known, and "<=" is what the model was trained for.
+    """
+    with Session(deadline_s=deadline_s) as session:
+        catalog = session.run(session.host.refresh(force=refresh))
+        where = session.host.locations.providers_file
+    groups = _groups(catalog, only, everything)
+    out = Screen.stdout()
+    if as_json:
+        out.json({"providers": [facts.provider_json(entry, models) for entry, models in groups]})
+    elif groups:
+        table(out, _COLUMNS, [_section(entry, models) for entry, models in groups])
+    if not any(models for _, models in groups):
+        missing = f"no model matches '{only}'" if only else "no models found"
+        step = (
+            "modelbay models   # lists all of them"
+            if only and catalog.models
+            else f"start a model server, or describe one in {where}; modelbay doctor says"
+            " what was looked for"
+        )
+        Screen.stderr().line(f"{missing}: {step}", style="dim")
+    if strict and any(entry.problem for entry, _ in groups):
+        ctx.exit(PARTIAL)
+
+
+def _groups(
+    catalog: Catalog, only: str, everything: bool
+) -> list[tuple[ProviderEntry, list[ModelInfo]]]:
+    """The providers to show, each with its models; one that is filtered empty is left out."""
+    groups = []
+    for entry in catalog.providers:
+        if entry.hidden and not everything:
+            continue
+        whole = only in ("", entry.id)
+        models = [model for model in entry.models if whole or only.lower() in model.id.lower()]
+        if models or whole:
+            groups.append((entry, models))
+    return groups
+
+
+def _section(entry: ProviderEntry, models: list[ModelInfo]) -> Section:
+    name = entry.id if entry.label == entry.id else f"{entry.label} ({entry.id})"
+    rows = [
+        [
+            model.id,
+            model.state,
+            facts.context(model.capabilities),
+            " ".join(facts.can(model.capabilities)),
+            facts.size(model),
+            facts.note(model),
+        ]
+        for model in models
+    ]
+    problem = None
+    if entry.status != "ok" or entry.problem is not None:
+        problem = (entry.id, entry.status, facts.problem(entry.problem))
+    elif not models:
+        problem = (entry.id, entry.status, "no models")
+    return Section(rows, f"{name}, {entry.kind}", problem)

@@ -1,0 +1,46 @@
+"""What is known without starting click: the version and the list of commands. Imports nothing."""
+
+VERSION = "0.1.0"
+
+SUMMARY = "One bay for every model you can run."
+MORE = "Plugins may add commands: `modelbay help` lists them too."
+
+# The name is the module under `commands/`; the order is the one people see.
+COMMANDS = {
+    "models": "List the models of every provider.",
+    "chat": "Ask a model, or talk with it.",
+    "ps": "List the models in memory.",
+    "load": "Load a model into memory.",
+    "unload": "Free a model's memory.",
+    "show": "Show all that is known of a model.",
+    "pull": "Download a model.",
+    "rm": "Delete a model.",
+    "doctor": "Check every provider, plugin and file.",
+    "config": "Show the configuration and where it comes from.",
+    "help": "Show help, with the commands of plugins.",
+}
+
+# What people's fingers know from other programs.
+ALIASES = {
+    "list": "models",
+    "ls": "models",
+    "run": "chat",
+    "stop": "unload",
+    "get": "pull",
+    "delete": "rm",
+}
+
+
+def help_text() -> str:
+    """The page of ``modelbay --help``; a test holds it equal to what click would print."""
+    width = max(map(len, COMMANDS))
+    commands = "".join(f"  {name:<{width}}  {text}\n" for name, text in COMMANDS.items())
+    return (
+        "Usage: modelbay [OPTIONS] COMMAND [ARGS]...\n\n"
+        f"  {SUMMARY}\n\n"
+        "Options:\n"
+        "  -V, --version  Show the version and exit.\n"
+        "  -h, --help     Show this message and exit.\n\n"
+        f"Commands:\n{commands}\n"
+        f"  {MORE}\n"
+    )

@@ -1,0 +1,110 @@
+"""Mirrors modelbay_cli/__init__.py and ready.py: the cheap calls, and what they must not cost."""
+
+import contextlib
+import re
+import resource
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+import pytest
+
+from cli.conftest import SOURCES, Installation
+from modelbay_cli import ready
+from modelbay_cli.app import app
+
+CHEAP: tuple[list[str], ...] = (["--version"], ["-V"], ["--help"], ["-h"], [])
+
+
+def run(program: str, *arguments: str) -> str:
+    """Run a program text in a bare interpreter with only our sources on the path."""
+    code = f"import sys; sys.path[:0] = {SOURCES!r}\n{program}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("arguments", CHEAP)
+def test_a_cheap_call_imports_nothing_large(arguments: list[str]) -> None:
+    program = """
+before = set(sys.modules)
+import modelbay_cli
+code = modelbay_cli.main()
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+assert code == 0
+assert new == {"modelbay_cli"}, new
+"""
+    run(program, *arguments)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
+def test_a_cheap_call_costs_hardly_more_than_the_interpreter(arguments: list[str]) -> None:
+    bare = min(cpu_s("pass") for _ in range(7))
+    ours = min(
+        cpu_s(f"import sys; sys.path[:0] = {SOURCES!r}; import modelbay_cli; modelbay_cli.main()",
+              *arguments)
+        for _ in range(7)
+    )  # fmt: skip
+    assert ours < 2 * bare
+
+
+def cpu_s(program: str, *arguments: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-c", program, *arguments]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_the_version_is_the_one_of_the_package() -> None:
+    project = Path(__file__).parents[2] / "cli" / "pyproject.toml"
+    assert tomllib.loads(project.read_text())["project"]["version"] == ready.VERSION
+    with contextlib.suppress(PackageNotFoundError):  # run from the sources
+        assert version("modelbay-cli") == ready.VERSION
+
+
+def test_the_version_is_said_in_one_line(installation: Installation) -> None:
+    assert installation.run("--version").stdout == f"modelbay {ready.VERSION}\n".encode()
+
+
+def root() -> click.Context:
+    return app.make_context("modelbay", [], resilient_parsing=True, terminal_width=80)
+
+
+def test_the_ready_help_is_what_click_would_print() -> None:
+    assert app.get_help(root()) + "\n" == ready.help_text()
+
+
+@pytest.mark.parametrize("name", ready.COMMANDS)
+def test_the_ready_help_says_of_a_command_what_its_own_help_says(name: str) -> None:
+    command = app.get_command(root(), name)
+    assert command is not None
+    own = " ".join((command.help or "").split("\n\n")[0].split()).split(". ")[0].rstrip(".")
+    # The own one may say more; both begin with the same verb.
+    assert own.split()[0] == ready.COMMANDS[name].split()[0]
+
+
+@pytest.mark.parametrize("name", [*ready.COMMANDS, "config path", "config show", "config explain"])
+def test_every_command_has_examples(name: str, installation: Installation) -> None:
+    out = installation.run(*name.split(), "--help").stdout.decode()
+    head, _, examples = out.partition("Examples:\n")
+    assert head.startswith(f"Usage: modelbay {name}")
+    assert re.search(rf"^    .*modelbay {name}", examples, re.MULTILINE), out
+
+
+@pytest.mark.parametrize(("alias", "name"), ready.ALIASES.items())
+def test_an_alias_is_the_command(alias: str, name: str) -> None:
+    assert app.get_command(root(), alias) is app.get_command(root(), name)
+
+
+def test_a_reader_that_left_is_no_error(installation: Installation) -> None:
+    process = installation.process("--help", stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (141, b"")

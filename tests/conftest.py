@@ -1,0 +1,54 @@
+"""What all tests share: the event loop they run in, and a look at what they leave behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from hypothesis import settings
+
+from modelbay.testing.simulator import Simulator
+
+# No time limit for one example: the machine may be busy. No folder of examples in the checkout.
+settings.register_profile("modelbay", deadline=None, database=None)
+settings.load_profile("modelbay")
+
+_TICKS = 20  # turns of the loop in which what a test has closed or cancelled may end
+
+
+@pytest.fixture
+def anyio_backend() -> object:
+    return "asyncio"
+
+
+@pytest.fixture
+async def watched_tasks(anyio_backend_name: str) -> AsyncIterator[None]:
+    """Fail a test that leaves a task running in its loop."""
+    if anyio_backend_name != "asyncio":
+        yield
+        return
+    before = asyncio.all_tasks()
+    yield
+    for _ in range(_TICKS):
+        await asyncio.sleep(0)
+    # The plugin that runs the tests has a task of its own, which waits for this fixture.
+    left = {
+        task
+        for task in asyncio.all_tasks() - before - {asyncio.current_task()}
+        if not getattr(task.get_coro(), "__qualname__", "").startswith("TestRunner.")
+    }
+    for task in left:
+        task.cancel()
+    assert not left, f"the test left {len(left)} tasks behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays(request: pytest.FixtureRequest) -> None:
+    if "anyio_backend" in request.fixturenames:
+        request.getfixturevalue("watched_tasks")
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """A server on a real loopback socket; the test registers its routes."""
+    with Simulator() as simulator:
+        yield simulator
