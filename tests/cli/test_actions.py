@@ -178,7 +178,7 @@ def test_ps_of_one_provider_fails_as_it_does(installation: Installation, invoke:
     assert invoke("ps", "gone").exit_code == 3
     refused = invoke("ps", "lab")
     assert refused.exit_code == 6
-    assert refused.stderr == "error: fake cannot running\nhint: look at its page\n"
+    assert refused.stderr == "error: fake cannot tell what is in memory\nhint: look at its page\n"
 
 
 def test_ps_leaves_out_proposals_that_do_not_answer(
