@@ -5,7 +5,9 @@ import logging
 import selectors
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from types import ModuleType
+from typing import Any
 
 import pluggy
 
@@ -86,17 +88,17 @@ def installed(*plugins: Plugin, **modules: ModuleType) -> Installed:
 # --- providers, models, requests ------------------------------------------------------------------
 
 
-def config(id: str = "desk", kind: str = "acme", **fields: object) -> ProviderConfig:
+def config(id: str = "desk", kind: str = "acme", **fields: Any) -> ProviderConfig:
     return ProviderConfig.model_validate({"id": id, "kind": kind, **fields})
 
 
-def context(base_url: str = "", *, id: str = "desk", **fields: object) -> ProviderContext:
+def context(base_url: str = "", *, id: str = "desk", **fields: Any) -> ProviderContext:
     """A provider outside a host; its connections are closed by `lent`."""
     return ProviderContext(config(id, base_url=base_url, **fields), HostResources({}))
 
 
 @asynccontextmanager
-async def lent(base_url: str = "", **fields: object) -> AsyncIterator[ProviderContext]:
+async def lent(base_url: str = "", **fields: Any) -> AsyncIterator[ProviderContext]:
     """A provider with the host's own HTTP client, closed at the end."""
     resources = HostResources({})
     try:
@@ -169,9 +171,7 @@ class _Jumping(selectors.DefaultSelector):
 
     jump: Callable[[float], None]
 
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
@@ -199,9 +199,15 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         # The base class asks while it is being made.
         return getattr(self, "now", 0.0)
 
-    def call_at(self, *args, **kwargs):  # type: ignore[no-untyped-def] # as the base class
+    def call_at(  # type: ignore[override] # the same, with looser types
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
         self.timers += 1
-        return super().call_at(*args, **kwargs)
+        return super().call_at(when, callback, *args, context=context)
 
     def _jump(self, seconds: float) -> None:
         self.now += seconds

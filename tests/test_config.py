@@ -284,61 +284,44 @@ def test_a_wrong_key_is_not_in_the_traceback_either() -> None:
 
 # --- where things lie -----------------------------------------------------------------------------
 
+XDG = {"XDG_CONFIG_HOME": "/c", "XDG_DATA_HOME": "/d", "XDG_CACHE_HOME": "/e"}
+HOME = ("MODELBAY_HOME", Path("/bay/data"), "MODELBAY_HOME", Path("/bay/cache"), "MODELBAY_HOME")
+
 
 @pytest.mark.parametrize(
-    ("env", "file", "decided_by", "data", "cache"),
+    ("env", "places"),
     [
         (
             {"MODELBAY_HOME": "/bay"},
-            "/bay/providers.json",
-            "MODELBAY_HOME",
-            ("/bay/data", "MODELBAY_HOME"),
-            ("/bay/cache", "MODELBAY_HOME"),
+            Locations(Path("/bay/providers.json"), *HOME),
         ),
         (
             {"MODELBAY_HOME": "/bay", "LLAMA_PROVIDERS_PATH": "/data/llama-providers.json"},
-            "/data/llama-providers.json",
-            "LLAMA_PROVIDERS_PATH",
-            ("/bay/data", "MODELBAY_HOME"),
-            ("/bay/cache", "MODELBAY_HOME"),
+            Locations(Path("/data/llama-providers.json"), "LLAMA_PROVIDERS_PATH", *HOME[1:]),
         ),
         (
-            {"XDG_CONFIG_HOME": "/c", "XDG_DATA_HOME": "/d", "XDG_CACHE_HOME": "/e"},
-            "/c/modelbay/providers.json",
-            "XDG_CONFIG_HOME",
-            ("/d/modelbay", "XDG_DATA_HOME"),
-            ("/e/modelbay", "XDG_CACHE_HOME"),
+            XDG,
+            Locations(
+                Path("/c/modelbay/providers.json"),
+                "XDG_CONFIG_HOME",
+                Path("/d/modelbay"),
+                "XDG_DATA_HOME",
+                Path("/e/modelbay"),
+                "XDG_CACHE_HOME",
+            ),
         ),
-        (
-            {
-                "MODELBAY_HOME": "/bay",
-                "XDG_CONFIG_HOME": "/c",
-                "XDG_DATA_HOME": "/d",
-                "XDG_CACHE_HOME": "/e",
-            },
-            "/bay/providers.json",
-            "MODELBAY_HOME",
-            ("/bay/data", "MODELBAY_HOME"),
-            ("/bay/cache", "MODELBAY_HOME"),
-        ),
+        ({"MODELBAY_HOME": "/bay", **XDG}, Locations(Path("/bay/providers.json"), *HOME)),
     ],
 )
-def test_variables_decide_where_things_lie(
-    env: dict[str, str],
-    file: str,
-    decided_by: str,
-    data: tuple[str, str],
-    cache: tuple[str, str],
-) -> None:
-    assert locations(env) == Locations(
-        Path(file), decided_by, Path(data[0]), data[1], Path(cache[0]), cache[1]
-    )
+def test_variables_decide_where_things_lie(env: dict[str, str], places: Locations) -> None:
+    assert locations(env) == places
 
 
 def test_without_variables_the_platform_decides() -> None:
-    places = locations({"LLAMA_PROVIDERS_PATH": "", "MODELBAY_HOME": "", "XDG_CONFIG_HOME": ""})
+    places = locations({"LLAMA_PROVIDERS_PATH": "", "MODELBAY_HOME": "", "XDG_DATA_HOME": ""})
 
-    assert (places.providers_file.name, places.providers_file_from) == ("providers.json", "default")
+    decided_by = (places.providers_file_from, places.data_from, places.cache_from)
+    assert (places.providers_file.name, decided_by) == ("providers.json", ("default",) * 3)
     assert {"modelbay"} <= {*places.data.parts} & {*places.cache.parts}
 
 

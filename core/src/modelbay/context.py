@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from modelbay.errors import ConfigError
+from modelbay.errors import ConfigError, ModelbayError
 from modelbay.models.provider import ProviderConfig
 
 if TYPE_CHECKING:
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     OptionsT = TypeVar("OptionsT", bound=BaseModel)
+    ErrorT = TypeVar("ErrorT", bound=ModelbayError)
+
+
+_SHORTEST_SECRET = 4  # characters; to blot out a shorter one would blot out half the text
 
 
 class Resources(Protocol):
@@ -86,6 +90,25 @@ class ProviderContext:
         if client is None:
             client = self._clients[url] = self.resources.client(self, url)
         return client
+
+    def redact(self, text: str) -> str:
+        """The text without the key and the header values; servers echo them in their errors."""
+        key = self.config.api_key
+        secrets = [] if key is None else [key.get_secret_value()]
+        for secret in (*secrets, *self.config.headers.values()):
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "***")
+        return text
+
+    def signed(self, error: "ErrorT", model: str | None = None) -> "ErrorT":
+        """The error with who it came from, and without this provider's secrets in its words."""
+        error.provider_id = error.provider_id or self.id
+        error.model = error.model or model
+        error.message = self.redact(error.message)
+        error.args = (error.message,)
+        if error.hint is not None:
+            error.hint = self.redact(error.hint)
+        return error
 
     def options(self, model: "type[OptionsT]") -> "OptionsT":
         """The provider's own keys, read by the plugin's model.

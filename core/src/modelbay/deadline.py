@@ -23,6 +23,7 @@ class Watchdog:
     """
 
     __slots__ = (
+        "_begun",
         "_cancelled",
         "_first",
         "_handle",
@@ -51,6 +52,7 @@ class Watchdog:
         self._first = None if first_s is None else self._started + first_s
         self._idle_s = idle_s
         self._what = what
+        self._begun = False
         self._task: asyncio.Task[object] | None = None
         self._requests = 0
         self._cancelled = False
@@ -83,10 +85,9 @@ class Watchdog:
     def progress(self) -> None:
         """Something came: the first-byte limit is met and the idle limit begins anew."""
         self._last = self._loop.time()
-        if self._first is not None:
+        if not self._begun:
+            self._begun = True
             self._first = None
-            self._set_timer()
-        elif self._handle is None:
             self._set_timer()
 
     def close(self) -> None:
@@ -113,7 +114,7 @@ class Watchdog:
             limits.append((self._total, "total"))
         if self._first is not None:
             limits.append((self._first, "first"))
-        elif self._idle_s is not None:
+        elif self._idle_s is not None and self._begun:
             limits.append((self._last + self._idle_s, "idle"))
         return min(limits, default=None)
 

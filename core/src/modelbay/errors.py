@@ -207,7 +207,7 @@ class WrongServerError(BackendError):
         self,
         message: str,
         *,
-        found: str,
+        found: str = "",
         status: int | None = None,
         provider_id: str | None = None,
         hint: str | None = None,

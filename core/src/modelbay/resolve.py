@@ -64,7 +64,8 @@ class Resolver:
                 yield from _said(facts, origin)
         if measured:
             origin = Provenance(layer="measured", evidence="modelbay verify")
-            yield from ((name, value, origin) for name, value in measured.items())
+            found = ((name, measured.get(name)) for name in FACT_NAMES)
+            yield from ((name, value, origin) for name, value in found if value is not None)
         yield from self._live(model)
         for pattern, facts, origin in self._rows:
             if pattern.match(model.wire_id):
@@ -82,7 +83,7 @@ class Resolver:
 
 
 def _said(facts: Facts, origin: Provenance) -> Iterator[tuple[str, object, Provenance]]:
-    for name in facts.model_fields_set:
+    for name in FACT_NAMES:
         value = getattr(facts, name)
         if value is not None:
             yield name, value, origin

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 import httpx2 as httpx
 import msgspec
 
+from modelbay.closing import closing
 from modelbay.deadline import Watchdog
 from modelbay.errors import (
     BackendError,
@@ -93,11 +94,12 @@ class _Response:
                 return
             while True:
                 with watchdog:
-                    block = await anext(pieces, b"")
-                if not block:
+                    piece = await anext(pieces, None)
+                if piece is None:
                     return
                 watchdog.progress()
-                yield block
+                if piece:
+                    yield piece
         except httpx.TransportError as exc:
             raise StreamInterruptedError(
                 f"the connection broke off in the middle of the answer ({_reason(exc)})",
@@ -151,15 +153,18 @@ async def open_stream(
         )
     log.debug("-> %s %s", method, _shown(url))
     try:
-        client = provider.http
-        request = client.build_request(method, url, content=content, headers=sent)
         try:
+            client = provider.http
+            request = client.build_request(method, url, content=content, headers=sent)
             if watchdog is None:
                 response = await client.send(request, stream=True)
             else:
                 with watchdog:
                     response = await client.send(request, stream=True)
                 watchdog.progress()
+        except (httpx.LocalProtocolError, UnicodeEncodeError) as exc:
+            # Its words show the header that cannot be sent, and that may be the key.
+            raise _transport_error(provider, exc) from None
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise _transport_error(provider, exc) from exc
         try:
@@ -183,11 +188,12 @@ async def read_body(response: HttpResponse, *, limit: int = JSON_LIMIT) -> bytes
     """
     parts: list[bytes] = []
     size = 0
-    async for block in response.blocks():
-        size += len(block)
-        if size > limit:
-            raise ProtocolError(f"the answer is larger than {limit} bytes", stage="decode")
-        parts.append(block)
+    async with closing(response.blocks()) as blocks:
+        async for block in blocks:
+            size += len(block)
+            if size > limit:
+                raise ProtocolError(f"the answer is larger than {limit} bytes", stage="decode")
+            parts.append(block)
     return b"".join(parts)
 
 
@@ -207,11 +213,12 @@ async def raise_for_status(
         return
     head = bytearray()
     try:
-        async for block in response.blocks():
-            head += block
-            if len(head) >= BODY_LIMIT:
-                break
-    except StreamInterruptedError:
+        async with closing(response.blocks()) as blocks:
+            async for block in blocks:
+                head += block
+                if len(head) >= BODY_LIMIT:
+                    break
+    except (StreamInterruptedError, ProtocolError):
         pass  # half an error's text is better than none; the status is what counts
     body = parse_error_body(bytes(head))
     kind = error_class(response.status, body, classify)
@@ -222,7 +229,7 @@ async def raise_for_status(
         else "no reason given"
     )
     raise kind(
-        f"{redact(provider, message)} (HTTP {response.status})",
+        f"{provider.redact(message)} (HTTP {response.status})",
         status=response.status,
         retry_after_s=retry_after_s(response.headers),
         provider_id=provider.id,
@@ -255,28 +262,17 @@ async def fetch_json(
             await raise_for_status(provider, response, model=model, classify=classify)
             body = await read_body(response, limit=limit)
             return msgspec.json.decode(body, type=into)
-        except msgspec.DecodeError as exc:
+        except (msgspec.DecodeError, RecursionError) as exc:
             kind = response.headers.get("content-type", "no content type")
             raise ProtocolError(
-                f"{method} /{path.lstrip('/')} answered something unexpected: {exc} ({kind})",
+                f"{method} {_route(path)} answered something unexpected: {exc} ({kind})",
                 status=response.status,
                 provider_id=provider.id,
                 hint=f"is {provider.config.base_url} the right address?",
                 stage="decode",
             ) from exc
         except BackendError as exc:
-            exc.provider_id = exc.provider_id or provider.id
-            raise
-
-
-def redact(provider: "ProviderContext", text: str) -> str:
-    """The text without the provider's key and header values; servers echo them in errors."""
-    key = provider.config.api_key
-    secrets = [] if key is None else [key.get_secret_value()]
-    for secret in (*secrets, *provider.config.headers.values()):
-        if len(secret) >= 4:
-            text = text.replace(secret, "***")
-    return text
+            raise provider.signed(exc, model)
 
 
 def _transport_error(provider: "ProviderContext", exc: Exception) -> BackendError:
@@ -313,7 +309,13 @@ def _hint(provider: "ProviderContext", kind: type[BackendError]) -> str | None:
 
 
 def _reason(exc: Exception) -> str:
+    if isinstance(exc, (httpx.LocalProtocolError, UnicodeEncodeError)):
+        return "the key, a header or the address holds a character that cannot be sent"
     return str(exc) or type(exc).__name__
+
+
+def _route(path: str) -> str:
+    return _shown(path) if "://" in path else f"/{path.lstrip('/')}"
 
 
 def _shown(url: str) -> str:

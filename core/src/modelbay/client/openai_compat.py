@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from modelbay.client.http import fetch_json, open_stream, raise_for_status, read_body
 from modelbay.errors import (
     BackendError,
+    ProtocolError,
     StreamInterruptedError,
 )
 from modelbay.models.catalog import ModelInfo
@@ -79,7 +80,8 @@ def complete(
 ) -> AsyncIterator[StreamEvent]:
     """Continue a raw prompt over ``POST {path}``; errors as in `stream_chat`."""
     body = encode_complete(request, model.ref.wire_id)
-    return _events(provider, path, body, model, ChatDecoder(Dialect()), classify, pings)
+    decoder = ChatDecoder(Dialect(), classify)
+    return _events(provider, path, body, model, decoder, classify, pings)
 
 
 async def embed(
@@ -144,7 +146,7 @@ async def _events(
             provider, "POST", path, json=body, idle_s=IDLE_S if pings else None
         ) as response:
             await raise_for_status(provider, response, model=str(model.ref), classify=classify)
-            kind = response.headers.get("content-type", "")
+            kind = response.headers.get("content-type", "").lower()
             if kind.startswith("text/event-stream"):
                 sse = SSEDecoder()
                 async for block in response.blocks():
@@ -152,7 +154,7 @@ async def _events(
                         for event in decoder.decode(data):
                             yield event
                 for data in sse.close():
-                    for event in decoder.decode(data):
+                    for event in _last(decoder, data):
                         yield event
                 if sse.stray and not decoder.finished:
                     raise StreamInterruptedError(
@@ -164,8 +166,17 @@ async def _events(
             for event in decoder.close():
                 yield event
     except BackendError as exc:
-        exc.provider_id = exc.provider_id or provider.id
-        exc.model = exc.model or str(model.ref)
         if isinstance(exc, StreamInterruptedError) and not exc.partial:
             exc.partial = decoder.partial
-        raise
+        raise provider.signed(exc, str(model.ref))
+
+
+def _last(decoder: ChatDecoder, data: bytes) -> list[StreamEvent]:
+    """The events of a line that no blank line closed; half a line is no event.
+
+    Whether the answer is whole says `ChatDecoder.close`, not this line.
+    """
+    try:
+        return decoder.decode(data)
+    except (ProtocolError, StreamInterruptedError):
+        return []

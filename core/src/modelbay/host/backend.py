@@ -165,8 +165,11 @@ class Backend:
         """
         stream = self._call(hook, **arguments)
         if not hasattr(stream, "__aiter__"):
-            self._breach(hook, f"gave {type(stream).__name__} instead of an async iterator")
-        events: AsyncIterator[Any] = aiter(stream)
+            self._wrong(hook, stream, "an async iterator")
+        try:
+            events: AsyncIterator[Any] = aiter(stream)
+        except TypeError:
+            self._wrong(hook, stream, "an async iterator")
         task = asyncio.current_task()
         cancelled = 0 if task is None else task.cancelling()
         watchdog = (
@@ -194,9 +197,7 @@ class Backend:
         except ModelbayError as exc:
             if task is not None and task.cancelling() > cancelled:
                 raise asyncio.CancelledError from exc
-            exc.provider_id = exc.provider_id or self.context.id
-            exc.model = exc.model or subject
-            raise
+            raise self.context.signed(exc, subject)
         except Exception as exc:
             if task is not None and task.cancelling() > cancelled:
                 raise asyncio.CancelledError from exc
@@ -215,7 +216,7 @@ class Backend:
 
     async def _await(self, hook: str, result: object) -> object:
         if not inspect.isawaitable(result):
-            self._breach(hook, f"gave {type(result).__name__} instead of an awaitable")
+            self._wrong(hook, result, "an awaitable")
         awaitable: Awaitable[object] = result
         task = asyncio.current_task()
         cancelled = 0 if task is None else task.cancelling()
@@ -225,22 +226,20 @@ class Backend:
             if task is not None and task.cancelling() > cancelled:
                 raise asyncio.CancelledError from exc
             if isinstance(exc, ModelbayError):
-                exc.provider_id = exc.provider_id or self.context.id
-                raise
+                raise self.context.signed(exc)
             raise self._foreign(hook, exc) from exc
 
     def _call(self, hook: str, **arguments: object) -> object:
         try:
             return getattr(self._hooks, hook)(**arguments)
         except ModelbayError as exc:
-            exc.provider_id = exc.provider_id or self.context.id
-            raise
+            raise self.context.signed(exc)
         except Exception as exc:
             raise self._foreign(hook, exc) from exc
 
     def _result(self, hook: str, wanted: type[T], value: object) -> T:
         if not isinstance(value, wanted):
-            self._breach(hook, f"gave {type(value).__name__} instead of {wanted.__name__}")
+            self._wrong(hook, value, wanted.__name__)
         return value
 
     def _require(self, hook: str, what: str) -> None:
@@ -253,6 +252,11 @@ class Backend:
 
     def _offered(self) -> str:
         return f"it can: {', '.join(sorted(self.table.actions)) or 'nothing'}"
+
+    def _wrong(self, hook: str, value: object, wanted: str) -> NoReturn:
+        if inspect.iscoroutine(value):
+            value.close()  # nobody will await it
+        self._breach(hook, f"gave {type(value).__name__} instead of {wanted}")
 
     def _breach(self, hook: str, what: str) -> NoReturn:
         raise PluginContractError(

@@ -43,5 +43,5 @@ class ProviderHandle:
         """
         if self.backend is None:
             assert self.problem is not None  # one of the two is always there
-            raise self.problem
+            raise self.problem.with_traceback(None)  # raised again and again; must not grow
         return self.backend

@@ -23,7 +23,7 @@ from modelbay.deadline import Watchdog
 from modelbay.errors import (
     ConfigError,
     ModelbayError,
-    PluginError,
+    PluginContractError,
     PluginLoadError,
     UnknownModelError,
     UnknownProviderError,
@@ -95,6 +95,7 @@ class Host:
         self.installed = installed
         self._resources = resources
         self._clock = clock
+        self._misconfigured: dict[str, ConfigError] = {}
         by_kind = {
             name: plugin
             for plugin in installed.plugins
@@ -136,6 +137,7 @@ class Host:
             file = _read(places.providers_file)
         else:
             file = ProvidersFile(providers=tuple(providers))
+            _require_unique(file.providers)
         if installed is None:
             installed = load_plugins(env, wrappers=file.wrappers)
         return cls(
@@ -228,7 +230,7 @@ class Host:
                 hint=select.unknown(text, self.catalog).hint,
             )
         if problem is not None:
-            raise problem
+            raise problem.with_traceback(None)  # it is raised again and again, and must not grow
         backend = handle.require()
         if not backend.table.server_checks_names:
             raise select.unknown(text, self.catalog, ref.provider_id)
@@ -396,16 +398,17 @@ class Host:
         try:
             proposed = plugin.manager.hook.default_providers(env=self.env) or ()
             if not all(isinstance(config, ProviderConfig) for config in proposed):
-                raise TypeError("default_providers gave something else than ProviderConfig")
+                raise TypeError
+        except ConfigError as exc:  # a variable of the user's is wrong, and nothing of the plugin's
+            problem = ProviderConfig(id=plugin.kind, kind=plugin.kind, source="environment")
+            self._misconfigured[problem.id] = exc
+            return [problem]
         except Exception as exc:
             plugin.state, plugin.manager = "broken", None
-            plugin.error = (
-                exc
-                if isinstance(exc, PluginError)
-                else PluginLoadError(
-                    f"plugin '{plugin.kind}': default_providers failed: {exc}",
-                    hint=f"pip uninstall {plugin.dist}   # or upgrade it",
-                )
+            # The words of a foreign exception may hold anything the environment does.
+            plugin.error = PluginContractError(
+                f"plugin '{plugin.kind}': default_providers failed: {type(exc).__name__}",
+                hint=f"pip uninstall {plugin.dist}   # or upgrade it",
             )
             return ()
         return [
@@ -420,6 +423,8 @@ class Host:
         return config.model_copy(update={"api_key": SecretStr(value)}) if value else config
 
     def _handle(self, config: ProviderConfig, by_kind: Mapping[str, Plugin]) -> ProviderHandle:
+        if config.id in self._misconfigured:
+            return ProviderHandle(config, problem=self._misconfigured[config.id])
         plugin = by_kind.get(config.kind)
         if plugin is None:
             return ProviderHandle(
@@ -454,6 +459,17 @@ class Host:
             return wanted
         local = [h.id for h in self.providers if h.table is not None and h.table.local]
         return next(iter((*local, *ids)), None)
+
+
+def _require_unique(providers: Sequence[ProviderConfig]) -> None:
+    ids = [provider.id for provider in providers]
+    twice = next((one for one in ids if ids.count(one) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"the id '{twice}' is given to {ids.count(twice)} providers",
+            where="providers",
+            hint="give every provider an id of its own",
+        )
 
 
 def _read(path: Path) -> ProvidersFile:

@@ -85,8 +85,14 @@ def load_plugins(
     found, damaged = _entry_points((distributions or _installed)(), (GROUP, WRAPPERS_GROUP))
     disabled = {name.strip() for name in env.get("MODELBAY_DISABLE", "").split(",")}
     wanted = set(wrappers)
-    switched_on = [entry for entry in found[WRAPPERS_GROUP] if entry.name in wanted]
-    wanted -= {entry.name for entry in switched_on}
+    switched_on: list[tuple[str, object]] = []
+    for entry in found[WRAPPERS_GROUP]:
+        if entry.name in wanted:
+            wanted.discard(entry.name)
+            try:
+                switched_on.append((entry.name, _wrapper(entry)))
+            except (Exception, SystemExit) as exc:  # a stranger's module, as below
+                damaged.append((f"wrapper {entry.name}", f"{type(exc).__name__}: {exc}"))
     plugins: list[Plugin] = []
     owners: dict[str, Plugin] = {}
     for (dist, value), entries in _by_module(found[GROUP]):
@@ -140,7 +146,23 @@ def load_plugins(
     return Installed(tuple(plugins), tuple(damaged))
 
 
-def _manager(kind: str, module: object, wrappers: Iterable[_Found]) -> pluggy.PluginManager:
+def _wrapper(entry: _Found) -> object:
+    """The wrapper, proven to fit the hooks.
+
+    Raises:
+        Exception: Whatever its import raises, or pluggy of its hooks.
+    """
+    loaded = entry.load()
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(loaded)
+    manager.check_pending()
+    return loaded
+
+
+def _manager(
+    kind: str, module: object, wrappers: Iterable[tuple[str, object]]
+) -> pluggy.PluginManager:
     """A manager with this one plugin (and the wrappers that are switched on)."""
     if not isinstance(module, ModuleType):
         raise PluginLoadError(
@@ -165,8 +187,8 @@ def _manager(kind: str, module: object, wrappers: Iterable[_Found]) -> pluggy.Pl
             f"plugin '{kind}' lacks {', '.join(missing)}",
             hint="implement them, each marked @hookimpl",
         )
-    for wrapper in wrappers:
-        manager.register(wrapper.load(), name=f"wrapper:{wrapper.name}")
+    for name, wrapper in wrappers:
+        manager.register(wrapper, name=f"wrapper:{name}")
     return manager
 
 

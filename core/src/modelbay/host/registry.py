@@ -11,6 +11,7 @@ from modelbay.errors import (
     BackendTimeoutError,
     ConfigError,
     ModelbayError,
+    PluginContractError,
     PluginError,
     UnknownProviderError,
     WrongServerError,
@@ -172,8 +173,17 @@ class Registry:
                 )
             self._keep(shelf, answer.result())
         except asyncio.CancelledError:
-            answer.cancel()
-            raise
+            if not answer.cancelled():  # it is the host that closes
+                answer.cancel()
+                raise
+            self._fail(
+                shelf,
+                PluginContractError(
+                    f"plugin '{shelf.handle.kind}': discover_models cancelled itself",
+                    provider_id=shelf.handle.id,
+                    hint="this is a fault of the plugin; report it to its author",
+                ),
+            )
         except ModelbayError as exc:
             self._fail(shelf, exc)
         finally:

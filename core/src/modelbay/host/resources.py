@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import re
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -11,11 +12,12 @@ from typing import Any
 import httpx2 as httpx
 
 from modelbay.context import ProviderContext
+from modelbay.errors import ConfigError
 
 log = logging.getLogger("modelbay")
 
 CONNECT_S = 5.0
-# llama.cpp-style servers close an idle connection after 5 s; ours must be gone before that.
+# Some servers close an idle connection after 5 s; ours must be gone before that.
 KEEPALIVE_S = 4.0
 _LIMITS = httpx.Limits(
     max_connections=None,  # the library's 100 would make stream 101 wait for ever
@@ -23,6 +25,7 @@ _LIMITS = httpx.Limits(
     keepalive_expiry=KEEPALIVE_S,
 )
 CLOSE_S = 10.0
+_SENDABLE = re.compile(r"[\t\x20-\x7e]*")
 
 
 class SharedTransport(httpx.AsyncBaseTransport):
@@ -139,10 +142,18 @@ class HostResources:
     def client(self, provider: ProviderContext, base_url: str) -> httpx.AsyncClient:
         assert self._transport is not None  # one of the two is set
         headers = dict(provider.config.headers)
-        if provider.config.api_key is not None:
-            headers.setdefault(
-                "Authorization", f"Bearer {provider.config.api_key.get_secret_value()}"
-            )
+        key = provider.config.api_key
+        # A header of the user's own wins, however it is spelt.
+        if key is not None and "authorization" not in {name.lower() for name in headers}:
+            headers["Authorization"] = f"Bearer {key.get_secret_value().strip()}"
+        for name, value in headers.items():
+            if not _SENDABLE.fullmatch(value):
+                raise ConfigError(
+                    f"the header {name} of provider '{provider.id}' holds a character that cannot"
+                    " be sent",
+                    provider_id=provider.id,
+                    hint="is there a line end or a stray character in the key?",
+                )
         return httpx.AsyncClient(
             base_url=base_url,
             headers=headers,

@@ -44,6 +44,7 @@ class SyncHost:
         self._thread = threading.Thread(target=self._loop.run_forever, name="modelbay", daemon=True)
         self._thread.start()
         self._closed = False
+        self._streams: set[SyncStream[Any]] = set()
         try:
             self._host = self._run(_made(make))
         except BaseException:
@@ -75,6 +76,8 @@ class SyncHost:
         """Close the host and end its thread. Closing twice is harmless."""
         if self._closed:
             return
+        for stream in tuple(self._streams):
+            stream.close()
         self._run(self._host.aclose())
         self._closed = True
         self._stop()
@@ -198,12 +201,13 @@ class SyncStream(Generic[T]):
 
     def close(self) -> None:
         """Close the request towards the server."""
-        if self._pump is not None:
+        if self._pump is not None and self in self._host._streams:
             self._host._run(self._aclose())
 
     async def _batch(self) -> list[T] | None:
         if self._pump is None:
             self._pump = asyncio.ensure_future(self._read())
+            self._host._streams.add(self)
         while not self._ready and not self._ended:
             self._wake.clear()
             await self._wake.wait()
@@ -230,9 +234,11 @@ class SyncStream(Generic[T]):
             self._error = exc
         finally:
             self._ended = True
+            self._host._streams.discard(self)
             self._wake.set()
 
     async def _aclose(self) -> None:
         assert self._pump is not None  # close looked
+        self._host._streams.discard(self)
         self._pump.cancel()
         await asyncio.wait({self._pump})

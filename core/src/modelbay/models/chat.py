@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from modelbay.models.events import FinishReason, Notice, Timings, ToolCall, Usage
 from modelbay.models.frozen import Frozen, JsonObject
@@ -92,6 +92,8 @@ class NamedTool(Frozen):
 
 class JsonSchema(Frozen):
     """A ``response_format`` that holds the answer to a schema."""
+
+    model_config = ConfigDict(serialize_by_alias=True, populate_by_name=True)
 
     type: Literal["json_schema"] = "json_schema"
     schema_: JsonObject = Field(alias="schema")

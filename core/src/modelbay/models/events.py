@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def _event(cls: type[T]) -> type[T]:
-    return dataclass(slots=True)(cls)
+    made = dataclass(slots=True)(cls)
+    # Read back from JSON an event's `type` is one argument too many: it is always the same.
+    made.__pydantic_config__ = {"extra": "ignore"}  # type: ignore[attr-defined]
+    return made
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error", "other"]

@@ -180,7 +180,7 @@ class HealthReport(Frozen):
     """A server's state.
 
     Attributes:
-        server: What answers there, in words: ``llama.cpp router b11400``.
+        server: What answers there, in words: ``acme-server 2.1``.
     """
 
     type: Literal["health"] = "health"

@@ -1,6 +1,7 @@
 """Error answers: three envelopes, one result, and the class of error a status stands for."""
 
 import email.utils
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,7 +53,7 @@ def parse_error_body(body: bytes) -> ErrorBody:
     text = body[:BODY_LIMIT].decode("utf-8", "replace").strip()
     try:
         value = msgspec.json.decode(text.encode())
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return ErrorBody(message=_shorten(text))
     if isinstance(value, dict):
         error = value.get("error", value.get("detail", value))
@@ -70,7 +71,12 @@ def parse_error_body(body: bytes) -> ErrorBody:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, int) and not -_LARGEST < value < _LARGEST:
+        return ""  # not a code; and Python refuses to write the longest ones out
     return "" if value is None else str(value)
+
+
+_LARGEST = 1 << 63
 
 
 def _shorten(text: str) -> str:
@@ -116,16 +122,20 @@ def error_class(
     )
 
 
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """``retry-after-ms`` or ``Retry-After`` in seconds: a number or an HTTP date; else ``None``."""
     try:
-        if "retry-after-ms" in headers:
+        milliseconds = headers.get("retry-after-ms", "").removeprefix("-")
+        if _NUMBER.fullmatch(milliseconds):
             return max(0.0, float(headers["retry-after-ms"]) / 1000)
         value = headers.get("retry-after", "")
-        if value.replace(".", "", 1).isdigit():
+        if _NUMBER.fullmatch(value):
             return float(value)
         when = email.utils.parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)

@@ -4,7 +4,7 @@ What servers do differently is a `Dialect`: data that a plugin states, not code 
 """
 
 import base64
-import binascii
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -262,7 +262,7 @@ def _image_url(part: ImagePart, dialect: Dialect) -> str:
 def _check_base64(data: str, what: str) -> None:
     try:
         base64.b64decode(data, validate=True)
-    except binascii.Error as exc:
+    except ValueError as exc:
         raise UnsupportedFeatureError(
             f"the {what} is not base64", hint="encode the file's bytes as base64", stage="encode"
         ) from exc
@@ -343,6 +343,8 @@ class _Chunk(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
+_STATUS = re.compile(r"[45][0-9][0-9]")
+
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 _FINISH: dict[str, FinishReason] = {
@@ -413,7 +415,7 @@ class ChatDecoder:
             return []
         try:
             chunk = _decode_chunk(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise self._not_a_chunk(data, exc) from exc
         # bytes(Raw()) of an absent field is empty; `null` counts as absent too.
         if chunk.error and bytes(chunk.error) != b"null":
@@ -498,11 +500,13 @@ class ChatDecoder:
             self._raw_reason = choice.finish_reason
 
     def _content(self, text: str, events: list[StreamEvent]) -> None:
-        self._text.append(text)
         if self._splitter is None:
+            self._text.append(text)
             events.append(TextDelta(text))
-        else:
-            events += self._splitter.feed(text)
+            return
+        split = self._splitter.feed(text)
+        self._text += [event.text for event in split if type(event) is TextDelta]
+        events += split
 
     def _call(self, call: _ToolCall, position: int) -> ToolCallDelta:
         index = position if call.index is None else call.index
@@ -526,9 +530,8 @@ class ChatDecoder:
     def _reported(self, data: bytes) -> BackendError:
         """The error object inside an answer that began as a success."""
         body = parse_error_body(data)
-        status = int(body.code) if body.code.isdigit() else 500
-        if body.raw is not None and isinstance(body.raw.get("code"), int):
-            status = int(str(body.raw["code"]))
+        # Some servers repeat the status they would have answered with as the code.
+        status = int(body.code) if _STATUS.fullmatch(body.code) else 500
         error = error_class(status, body, self._classify)
         message = body.message or "the server reported an error in the middle of the answer"
         if self._text:

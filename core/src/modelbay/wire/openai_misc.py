@@ -69,9 +69,14 @@ def decode_embed(body: EmbeddingsBody, inputs: int) -> EmbedResult:
     Raises:
         ProtocolError: There is not one vector for each input.
     """
-    vectors = [_floats(item.embedding) for item in sorted(body.data, key=lambda v: v.index)]
-    if len(vectors) != inputs:
-        raise ProtocolError(f"{inputs} texts were sent and {len(vectors)} vectors came back")
+    found = {item.index: item.embedding for item in body.data}
+    if len(body.data) != inputs or found.keys() != set(range(inputs)):
+        raise ProtocolError(
+            f"{inputs} texts were sent and {len(body.data)} vectors came back, for the texts"
+            f" {sorted(found)}",
+            stage="decode",
+        )
+    vectors = [_floats(found[index]) for index in range(inputs)]
     usage = None if body.usage is None else Usage(body.usage.prompt_tokens, 0)
     return EmbedResult(vectors=vectors, model=body.model, usage=usage)
 
@@ -79,8 +84,11 @@ def decode_embed(body: EmbeddingsBody, inputs: int) -> EmbedResult:
 def _floats(value: list[float] | str) -> list[float]:
     if not isinstance(value, str):
         return value
-    raw = base64.b64decode(value)  # little-endian float32
-    return list(struct.unpack(f"<{len(raw) // 4}f", raw))
+    try:
+        raw = base64.b64decode(value, validate=True)
+        return [number for (number,) in struct.iter_unpack("<f", raw)]  # little-endian float32
+    except (ValueError, struct.error) as exc:
+        raise ProtocolError(f"a vector is no base64 of numbers: {exc}", stage="decode") from exc
 
 
 def encode_rerank(request: RerankRequest, wire_id: str) -> JsonObject:

@@ -1,5 +1,6 @@
 """Server-sent events, as model servers send them."""
 
+from modelbay.errors import ProtocolError
 from modelbay.wire.lines import LINE_LIMIT, LineDecoder
 
 _FIELDS = (b"data", b"event", b"id", b"retry")
@@ -18,9 +19,10 @@ class SSEDecoder:
             under status 200; at most 4 KiB are kept.
     """
 
-    __slots__ = ("_data", "_lines", "stray")
+    __slots__ = ("_data", "_limit", "_lines", "stray")
 
     def __init__(self, *, limit: int = LINE_LIMIT) -> None:
+        self._limit = limit
         self._lines = LineDecoder(limit=limit)
         self._data: bytes | None = None
         self.stray = b""
@@ -39,13 +41,13 @@ class SSEDecoder:
             and chunk[-3:-2] != b"\r"
             and self._data is None
             and self._lines.empty
-            and len(chunk) < LINE_LIMIT
+            and len(chunk) <= self._limit
         ):
             return [chunk[6:-2]]
         events: list[bytes] = []
         for line in self._lines.feed(chunk):
             if line[:6] == b"data: " and line[-1:] != b"\r":
-                self._data = line[6:] if self._data is None else self._data + b"\n" + line[6:]
+                self._add(line[6:])
             elif not line or line == b"\r":
                 if self._data is not None:
                     events.append(self._data)
@@ -70,5 +72,12 @@ class SSEDecoder:
         if name not in _FIELDS:
             self.stray = (self.stray + line + b"\n")[:_STRAY_LIMIT]
         elif name == b"data":
-            value = value.removeprefix(b" ")
-            self._data = value if self._data is None else self._data + b"\n" + value
+            self._add(value.removeprefix(b" "))
+
+    def _add(self, value: bytes) -> None:
+        if self._data is None:
+            self._data = value
+            return
+        self._data = self._data + b"\n" + value
+        if len(self._data) > self._limit:
+            raise ProtocolError(f"an event of more than {self._limit} bytes", stage="decode")

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 
 from modelbay.client import openai_compat
-from modelbay.client.http import open_stream, raise_for_status
 from modelbay.closing import closing
 from modelbay.context import ProviderContext
 from modelbay.errors import (
@@ -18,16 +17,12 @@ from modelbay.models.catalog import ModelInfo
 from modelbay.models.chat import ChatRequest
 from modelbay.models.events import (
     Finish,
-    FinishReason,
     Notice,
     ReasoningDelta,
     Status,
     StreamEvent,
     TextDelta,
-    Timings,
-    Usage,
 )
-from modelbay.models.frozen import JsonObject
 from modelbay.models.media import (
     CompleteRequest,
     EmbedRequest,
@@ -35,10 +30,8 @@ from modelbay.models.media import (
     RerankRequest,
     RerankResult,
 )
-from modelbay.wire.errors import error_class, parse_error_body
 from modelbay.wire.openai_chat import Dialect
-from modelbay.wire.sse import SSEDecoder
-from modelbay_llamacpp import config
+from modelbay_llamacpp import config, infill
 from modelbay_llamacpp.config import at
 from modelbay_llamacpp.memory import memory
 from modelbay_llamacpp.prefill import PrefillStripper, prefill_of
@@ -50,10 +43,8 @@ from modelbay_llamacpp.wire import (
     NO_IMAGES,
     NO_JINJA,
     NOT_LOADED,
-    InfillChunk,
     TemplateCaps,
     classify,
-    decode_infill,
 )
 
 _FIXED = "the server fixes it at its start (llama-server --ctx-size, or ctx-size in a preset)"
@@ -161,7 +152,7 @@ async def complete(
 
     def start() -> AsyncIterator[StreamEvent]:
         if wanted.suffix is not None:
-            return _infill(provider, wanted, model)
+            return infill.stream(provider, wanted, model)
         return openai_compat.complete(
             provider,
             wanted,
@@ -226,23 +217,24 @@ async def rerank(
 async def _require_tools(provider: ProviderContext, model: ModelInfo) -> None:
     """Refuse tools where the template would drop them without a word (trap 15).
 
-    A single-model server's template is in its capabilities, and the host has looked there. A router
-    tells only about models that run. So it is asked here, once for each run of a model: first
-    without loading anything, then by a look that loads what the chat is about to load anyway.
+    A single-model server's template is in its capabilities. A router tells only about models that
+    run. So it is asked here, once for each run of a model: first without loading anything, then by
+    a look that loads what the chat is about to load anyway.
 
     Raises:
         UnsupportedFeatureError: The template knows no tools.
     """
-    if model.capabilities.tools is not None:
-        return
-    known = memory(provider)
-    caps = known.templates.get(model.wire_id)
-    if caps is None:
-        caps = await patiently(provider, lambda: _template(provider, model))
+    tools = model.capabilities.tools
+    if tools is None:
+        known = memory(provider)
+        caps = known.templates.get(model.wire_id)
         if caps is None:
-            return
-        known.templates[model.wire_id] = caps
-    if caps.tools is False:
+            caps = await patiently(provider, lambda: _template(provider, model))
+            if caps is None:
+                return
+            known.templates[model.wire_id] = caps
+        tools = caps.tools
+    if tools is False:
         raise UnsupportedFeatureError(
             f"the chat template of '{model.wire_id}' knows no tools; they would be dropped",
             model=str(model.ref),
@@ -372,94 +364,3 @@ def _hint(text: str, model: ModelInfo) -> str | None:
     if "failed to load" in text:
         return f"modelbay show {model.ref}   # and read the server's log: file or memory"
     return None
-
-
-# --- fill in the middle --------------------------------------------------------------------------
-
-_STOPS: dict[str, FinishReason] = {"eos": "stop", "word": "stop", "limit": "length"}
-
-
-async def _infill(
-    provider: ProviderContext, request: CompleteRequest, model: ModelInfo
-) -> AsyncIterator[StreamEvent]:
-    """``POST /infill``: the native form, since ``/v1/completions`` drops ``suffix``."""
-    partial: list[str] = []
-    try:
-        async with open_stream(
-            provider,
-            "POST",
-            at(provider, "infill"),
-            json=_infill_body(request, model.wire_id),
-            idle_s=openai_compat.IDLE_S,
-        ) as response:
-            await raise_for_status(provider, response, model=str(model.ref), classify=classify)
-            sse = SSEDecoder()
-            last: InfillChunk | None = None
-            async for block in response.blocks():
-                for data in sse.feed(block):
-                    chunk = decode_infill(data)
-                    _raise_reported(chunk, data)
-                    if chunk.content:
-                        partial.append(chunk.content)
-                        yield TextDelta(chunk.content)
-                    if chunk.stop:
-                        last = chunk
-            if last is None:
-                reason = parse_error_body(sse.stray).message
-                raise StreamInterruptedError(reason or "the stream ended before its own end")
-            for event in _infill_end(last):
-                yield event
-    except BackendError as exc:
-        exc.model = exc.model or str(model.ref)
-        if isinstance(exc, StreamInterruptedError):
-            exc.partial = exc.partial or "".join(partial)
-        raise
-
-
-def _infill_body(request: CompleteRequest, wire_id: str) -> JsonObject:
-    body: JsonObject = {
-        "model": wire_id,
-        "input_prefix": request.prompt,
-        "input_suffix": request.suffix or "",
-        "stream": True,
-        "max_tokens": request.max_tokens,
-        **request.extra,
-    }
-    if request.temperature is not None:
-        body["temperature"] = request.temperature
-    if request.stop:
-        body["stop"] = list(request.stop)
-    return body
-
-
-def _raise_reported(chunk: InfillChunk, data: bytes) -> None:
-    if chunk.error:
-        body = parse_error_body(data)
-        status = int(body.code) if body.code.isdigit() else 500
-        raise error_class(status, body, classify)(body.message, status=status, stage="decode")
-
-
-def _infill_end(chunk: InfillChunk) -> list[StreamEvent]:
-    cached = None if chunk.timings is None else chunk.timings.cache_n
-    events: list[StreamEvent] = [Usage(chunk.tokens_evaluated, chunk.tokens_predicted, cached)]
-    if (t := chunk.timings) is not None:
-        input_s = None if t.prompt_ms is None else t.prompt_ms / 1000
-        output_s = None if t.predicted_ms is None else t.predicted_ms / 1000
-        events.append(
-            Timings(
-                total_s=None if input_s is None or output_s is None else input_s + output_s,
-                input_s=input_s,
-                input_tokens_per_s=t.prompt_per_second or None,
-                output_s=output_s,
-                output_tokens_per_s=t.predicted_per_second or None,
-            )
-        )
-    known = chunk.stop_type in _STOPS
-    events.append(
-        Finish(
-            _STOPS.get(chunk.stop_type, "other"),
-            raw_reason=None if known else chunk.stop_type,
-            model=chunk.model,
-        )
-    )
-    return events

@@ -27,8 +27,8 @@ class LlamaCppOptions(Frozen):
         load_deadline_s: Seconds an explicit load may take.
         stop_timeout_s: The router's own ``stop-timeout``: seconds a busy model may go on after an
             unload.
-        rescan: Let the router look at its folder, cache and presets anew when models are listed
-            for ``manage`` and before a name counts as unknown. Off, because a router then also
+        rescan: Let the router look at its folder, cache and presets anew for the action ``list``
+            and before a name counts as unknown in a load. Off, because a router then also
             unloads running models whose preset was edited.
     """
 

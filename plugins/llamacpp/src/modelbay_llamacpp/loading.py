@@ -80,7 +80,6 @@ async def load(provider: ProviderContext, action: Load) -> AsyncIterator[ManageE
     unloads = known.unloads[wire_id]
     shown = 0.0
     async with following(provider, lambda name: name == wire_id) as events:
-        yield Progress(status="loading")
         waits = False
         while entry.state not in RUNNING and not await _begin(provider, wire_id):
             _check_time(provider, wire_id, clock() < until, limit_s)
@@ -88,6 +87,7 @@ async def load(provider: ProviderContext, action: Load) -> AsyncIterator[ManageE
                 yield Progress(status="waiting for a free place")
                 waits = True
             await events.wait()
+        yield Progress(status="loading")
         while True:
             news, due = await events.wait()
             for event in news:

@@ -52,8 +52,9 @@ async def pull(provider: ProviderContext, action: Pull) -> AsyncIterator[ManageE
         return
     before = {entry.id for entry in server.entries if entry.state not in ARRIVING}
     async with following(provider, lambda model: _same(model, name)) as events:
-        ours = there is None and await _order(provider, name)
+        ours = there is None  # also while the order is on its way
         try:
+            ours = ours and await _order(provider, name)
             yield Progress(status="downloading")
             files: dict[str, tuple[int, int]] = {}
             shown, failed = 0.0, False
@@ -71,6 +72,9 @@ async def pull(provider: ProviderContext, action: Pull) -> AsyncIterator[ManageE
                 mine = [entry for entry in await list_models(provider) if was_pulled(entry, name)]
                 if not any(entry.state in ARRIVING for entry in mine):
                     break
+            if not mine:  # the event that says why may come a moment after the list
+                news, _ = await events.wait()
+                failed = failed or any(event.event == "download_failed" for event in news)
         except ModelbayError:
             raise
         except BaseException:  # the caller has gone away: closed, or cancelled

@@ -1,0 +1,61 @@
+"""Mirrors modelbay/models/catalog.py."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from modelbay.models.catalog import Catalog, DiscoveredModel, ProviderEntry
+from pretend import model
+
+
+def entry(id: str, *wire_ids: str, **fields: object) -> ProviderEntry:
+    models = tuple(model(name, id) for name in wire_ids)
+    return ProviderEntry.model_validate(
+        {"id": id, "label": id, "kind": "acme", "status": "ok", "models": models, **fields}
+    )
+
+
+def test_a_catalog_in_json_is_grouped_and_every_model_id_is_a_ref() -> None:
+    catalog = Catalog(
+        providers=(
+            entry("desk", "a/b:c", base_url="http://user:pw@host", hidden=True),
+            entry("cloud"),
+        ),
+        default_provider="desk",
+        generation=3,
+    )
+
+    body = json.loads(catalog.model_dump_json())
+
+    assert body["default_provider"] == "desk"
+    assert [(p["id"], p["label"], [m["id"] for m in p["models"]]) for p in body["providers"]] == [
+        ("desk", "desk", ["desk/a/b:c"]),
+        ("cloud", "cloud", []),
+    ]
+    assert {"base_url", "hidden"} & set(body["providers"][0]) == set()
+    assert "pw" not in catalog.model_dump_json()
+
+
+def test_a_catalog_finds_providers_and_lists_models_in_order() -> None:
+    catalog = Catalog(providers=(entry("desk", "b", "a"), entry("cloud", "c")))
+
+    assert [m.id for m in catalog.models] == ["desk/b", "desk/a", "cloud/c"]
+    assert catalog.provider("cloud") == catalog.providers[1]
+    assert catalog.provider("nobody") is None
+
+
+def test_a_catalog_never_changes() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Catalog().generation = 1
+
+
+def test_a_model_has_a_name_on_the_wire() -> None:
+    with pytest.raises(ValidationError):
+        DiscoveredModel(wire_id="")
+
+
+def test_a_model_says_its_ref_and_its_wire_id() -> None:
+    info = model("a/b", "desk")
+
+    assert (info.id, info.wire_id) == ("desk/a/b", "a/b")

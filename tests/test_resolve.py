@@ -1,0 +1,212 @@
+"""Mirrors modelbay/resolve.py: one set of capabilities out of layers, and where each came from."""
+
+import pytest
+
+from modelbay.models.capabilities import (
+    DEFAULT_MAX_OUTPUT_TOKENS,
+    FACT_NAMES,
+    Capabilities,
+    CapabilityTable,
+    Facts,
+    Prices,
+    Provenance,
+    TableRow,
+)
+from modelbay.models.catalog import DiscoveredModel
+from modelbay.resolve import Resolver
+from pretend import config
+
+UNKNOWN = Provenance(layer="default", evidence="nobody knows")
+CONSERVATIVE = Provenance(layer="default", evidence="conservative default")
+FREE = Prices(input_per_mtok=0, output_per_mtok=0, cached_input_per_mtok=0)
+OWN = Provenance(layer="default", evidence="runs on your own hardware")
+
+# One true value for each field, and another that any other layer may say.
+TRUE: dict[str, object] = {
+    "context_window": 1000,
+    "trained_context": 2000,
+    "configured_context": 3000,
+    "max_output_tokens": 400,
+    "prices": Prices(input_per_mtok=1),
+}
+OTHER: dict[str, object] = {
+    "context_window": 1,
+    "trained_context": 2,
+    "configured_context": 3,
+    "max_output_tokens": 4,
+    "prices": Prices(input_per_mtok=5),
+}
+
+
+def true(name: str) -> object:
+    return TRUE.get(name, True)
+
+
+def other(name: str) -> object:
+    return OTHER.get(name, False)
+
+
+def facts(name: str, value: object) -> Facts:
+    return Facts.model_validate({name: value})
+
+
+def layers(name: str) -> list[tuple[str, object, Provenance]]:
+    """All layers speak of one field: the strongest the truth, all others something else."""
+    resolver = Resolver(
+        config(models={"m*": facts(name, true(name)), "*": facts(name, other(name))}),
+        CapabilityTable(
+            rows=(TableRow(pattern="m", facts=facts(name, other(name)), evidence="a card"),),
+            every_model=facts(name, other(name)),
+            every_model_evidence="a page",
+        ),
+    )
+    found = DiscoveredModel(
+        wire_id="m", facts=facts(name, other(name)), evidence={name: "n_ctx", "": "/models"}
+    )
+    return list(resolver.voices(found, {name: other(name)}))
+
+
+@pytest.mark.parametrize("name", FACT_NAMES)
+def test_layers_speak_in_the_order_of_their_strength(name: str) -> None:
+    free = [("prices", FREE, OWN)]
+    assert layers(name) == [
+        (name, true(name), Provenance(layer="user", evidence="models['m*']")),
+        (name, other(name), Provenance(layer="user", evidence="models['*']")),
+        (name, other(name), Provenance(layer="measured", evidence="modelbay verify")),
+        (name, other(name), Provenance(layer="live", evidence="n_ctx")),
+        (name, other(name), Provenance(layer="table", evidence="a card")),
+        (name, other(name), Provenance(layer="table", evidence="a page")),
+        *free,
+    ]
+
+
+@pytest.mark.parametrize("name", FACT_NAMES)
+@pytest.mark.parametrize("strongest", range(6))
+def test_each_field_comes_from_the_first_layer_that_knows_it(name: str, strongest: int) -> None:
+    said = [other(name)] * 6
+    said[strongest] = true(name)
+    silent: list[object] = [None] * strongest
+    user, user2, measured, live, row, every = [*silent, *said[strongest:]]
+    resolver = Resolver(
+        config(models={"m*": facts(name, user), "*": facts(name, user2)}),
+        CapabilityTable(
+            rows=(TableRow(pattern="m", facts=facts(name, row), evidence="a card"),),
+            every_model=facts(name, every),
+            every_model_evidence="a page",
+        ),
+    )
+    found = DiscoveredModel(wire_id="m", facts=facts(name, live), evidence={"": "/models"})
+
+    resolved = resolver.capabilities(found, {} if measured is None else {name: measured})
+
+    layer = ["user", "user", "measured", "live", "table", "table"][strongest]
+    assert (getattr(resolved, name), resolved.provenance[name].layer) == (true(name), layer)
+
+
+def test_false_is_knowledge_and_hides_what_weaker_layers_say() -> None:
+    resolver = Resolver(
+        config(models={"*": Facts(tools=False)}), CapabilityTable(every_model=Facts(tools=True))
+    )
+
+    resolved = resolver.capabilities(DiscoveredModel(wire_id="m", facts=Facts(tools=True)))
+
+    assert (resolved.tools, resolved.provenance["tools"].layer) == (False, "user")
+
+
+def test_a_model_nobody_knows_has_the_defaults_and_says_so() -> None:
+    resolved = Resolver(config(), CapabilityTable()).capabilities(DiscoveredModel(wire_id="m"))
+
+    assert resolved == Capabilities(
+        max_output_tokens=16384,
+        prices=FREE,
+        provenance={name: UNKNOWN for name in FACT_NAMES}
+        | {"max_output_tokens": CONSERVATIVE, "prices": OWN},
+    )
+    assert DEFAULT_MAX_OUTPUT_TOKENS == 16384  # S4-57
+
+
+@pytest.mark.parametrize("origin", ["local", "remote", "stand_in"])
+@pytest.mark.parametrize("local", [True, False])
+def test_only_what_runs_on_own_hardware_costs_nothing(origin: str, local: bool) -> None:
+    resolver = Resolver(config(), CapabilityTable(local=local))
+    found = DiscoveredModel.model_validate({"wire_id": "m", "origin": origin})
+
+    resolved = resolver.capabilities(found)
+
+    free = local and origin != "remote"
+    assert (resolved.prices, resolved.provenance["prices"]) == (
+        (FREE, OWN) if free else (None, UNKNOWN)
+    )
+
+
+def test_a_price_somebody_names_wins_over_local_being_free() -> None:
+    price = Prices(input_per_mtok=0.3)
+    resolver = Resolver(config(models={"*": Facts(prices=price)}), CapabilityTable())
+
+    assert resolver.capabilities(DiscoveredModel(wire_id="m")).prices == price
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wire_id", "matches"),
+    [
+        ("qwen*", "qwen3:8b", True),
+        ("qwen*", "Qwen3:8b", False),
+        ("*", "hf.co/u/m:q4", True),
+        ("hf.co/*:q4", "hf.co/u/m:q4", True),
+        ("m", "m2", False),
+        ("m", "m\n", False),
+        ("m?", "m2", True),
+        ("m[12]", "m2", True),
+    ],
+)
+def test_a_pattern_is_a_glob_over_the_whole_wire_id(
+    pattern: str, wire_id: str, matches: bool
+) -> None:
+    resolver = Resolver(config(models={pattern: Facts(tools=True)}), CapabilityTable())
+
+    resolved = resolver.capabilities(DiscoveredModel(wire_id=wire_id))
+
+    assert resolved.tools is (True if matches else None)
+
+
+def test_of_two_rows_the_first_that_knows_a_field_decides_it() -> None:
+    table = CapabilityTable(
+        rows=(
+            TableRow(pattern="m1", facts=Facts(tools=True), evidence="one"),
+            TableRow(pattern="m*", facts=Facts(tools=False, vision=True), evidence="all"),
+        )
+    )
+
+    resolved = Resolver(config(), table).capabilities(DiscoveredModel(wire_id="m1"))
+
+    assert (resolved.tools, resolved.provenance["tools"].evidence) == (True, "one")
+    assert (resolved.vision, resolved.provenance["vision"].evidence) == (True, "all")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "said"),
+    [({}, "the model list"), ({"": "/props"}, "/props"), ({"tools": "caps"}, "caps")],
+)
+def test_a_live_fact_says_where_it_stood(evidence: dict[str, str], said: str) -> None:
+    found = DiscoveredModel(wire_id="m", facts=Facts(tools=True), evidence=evidence)
+
+    resolved = Resolver(config(), CapabilityTable()).capabilities(found)
+
+    assert resolved.provenance["tools"] == Provenance(layer="live", evidence=said)
+
+
+def test_one_layer_speaks_of_its_fields_in_one_order() -> None:
+    everything = Facts.model_validate({name: true(name) for name in FACT_NAMES})
+    resolver = Resolver(config(models={"*": everything}), CapabilityTable(local=False))
+
+    voices = resolver.voices(DiscoveredModel(wire_id="m"))
+
+    assert [name for name, _, _ in voices] == list(FACT_NAMES)
+
+
+def test_a_measurement_that_found_nothing_out_says_nothing() -> None:
+    resolver = Resolver(config(), CapabilityTable(every_model=Facts(tools=True)))
+
+    resolved = resolver.capabilities(DiscoveredModel(wire_id="m"), {"tools": None})
+
+    assert resolved.tools is True

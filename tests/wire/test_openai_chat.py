@@ -1,0 +1,776 @@
+"""Mirrors modelbay/wire/openai_chat.py: bodies out, events in; no network, no mocks."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from modelbay.errors import (
+    BackendBusyError,
+    BackendError,
+    ContextLengthError,
+    ModelbayError,
+    ProtocolError,
+    StreamInterruptedError,
+    UnsupportedFeatureError,
+)
+from modelbay.models.chat import (
+    AudioPart,
+    ChatRequest,
+    FilePart,
+    ImagePart,
+    JsonMode,
+    JsonSchema,
+    Message,
+    NamedTool,
+    TextPart,
+    Tool,
+    user,
+)
+from modelbay.models.events import (
+    Finish,
+    Notice,
+    ReasoningDelta,
+    Status,
+    StreamEvent,
+    TextDelta,
+    Timings,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from modelbay.models.frozen import JsonObject
+from modelbay.wire.errors import ErrorBody
+from modelbay.wire.openai_chat import ChatDecoder, Dialect, EncodedChat, encode_chat
+from modelbay.wire.sse import SSEDecoder
+
+ADD = Tool(name="add", description="adds", parameters={"type": "object", "properties": {"a": {}}})
+NOW = Tool(name="now")
+ADD_WIRE: JsonObject = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "description": "adds",
+        "parameters": {"type": "object", "properties": {"a": {}}},
+    },
+}
+NOW_WIRE: JsonObject = {
+    "type": "function",
+    "function": {
+        "name": "now",
+        "description": "",
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
+HI: list[JsonObject] = [{"role": "user", "content": "hi"}]
+PNG = "iVBORw0KGgo="
+
+
+def request(*messages: Message, **fields: object) -> ChatRequest:
+    return ChatRequest.model_validate({"messages": messages or [user("hi")], **fields})
+
+
+def body(
+    asked: ChatRequest, dialect: Dialect | None = None, max_tokens: int | None = None
+) -> JsonObject:
+    encoded = encode_chat(asked, "hf.co/u/m:q4", dialect or Dialect(), max_tokens=max_tokens)
+    assert encoded.notices == ()
+    return encoded.body
+
+
+def plain(**more: object) -> dict[str, object]:
+    return {
+        "model": "hf.co/u/m:q4",
+        "messages": HI,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **more,
+    }
+
+
+# --- encoding -------------------------------------------------------------------------------------
+
+
+def test_a_plain_turn_is_the_bare_name_the_messages_and_streaming() -> None:
+    assert body(request(model="desk/hf.co/u/m:q4")) == plain()
+
+
+def test_a_turn_with_everything() -> None:
+    asked = request(
+        Message(role="system", content="be brief"),
+        Message(role="user", content="1+1?", name="ann"),
+        Message(
+            role="assistant",
+            tool_calls=[ToolCall("c1", "add", '{"a":1}')],
+            reasoning="I should add",
+        ),
+        Message(role="tool", content="2", tool_call_id="c1"),
+        tools=[ADD],
+        tool_choice="auto",
+        temperature=0.0,
+        top_p=0.5,
+        top_k=40,
+        max_tokens=100,
+        stop=["END"],
+        seed=0,
+        reasoning_effort="high",
+        extra={"min_p": 0.1, "cache_prompt": True},
+    )
+
+    assert body(asked) == {
+        "model": "hf.co/u/m:q4",
+        "messages": [
+            {"role": "system", "content": "be brief"},
+            {"role": "user", "content": "1+1?", "name": "ann"},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [
+                    {
+                        "id": "c1",
+                        "type": "function",
+                        "function": {"name": "add", "arguments": '{"a":1}'},
+                    }
+                ],
+            },
+            {"role": "tool", "content": "2", "tool_call_id": "c1"},
+        ],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 100,
+        "temperature": 0.0,
+        "top_p": 0.5,
+        "top_k": 40,
+        "seed": 0,
+        "stop": ["END"],
+        "reasoning_effort": "high",
+        "tools": [ADD_WIRE],
+        "tool_choice": "auto",
+        "min_p": 0.1,
+        "cache_prompt": True,
+    }
+
+
+def test_an_unstreamed_turn_asks_for_no_stream_options() -> None:
+    assert body(request(stream=False)) == {
+        "model": "hf.co/u/m:q4",
+        "messages": HI,
+        "stream": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "default", "sent"), [(None, None, None), (None, 50, 50), (7, 50, 7), (7, None, 7)]
+)
+def test_the_requests_limit_wins_over_the_models(
+    own: int | None, default: int | None, sent: int | None
+) -> None:
+    assert body(request(max_tokens=own), max_tokens=default) == plain(
+        **({} if sent is None else {"max_tokens": sent})
+    )
+
+
+@pytest.mark.parametrize(
+    ("dialect", "asked", "more"),
+    [
+        (Dialect(max_tokens_field="n_predict"), request(max_tokens=9), {"n_predict": 9}),
+        (Dialect(top_k=True), request(top_k=0), {"top_k": 0}),
+        (
+            Dialect(named_tool_choice="object"),
+            request(tools=[ADD, NOW], tool_choice=NamedTool(name="now")),
+            {
+                "tools": [ADD_WIRE, NOW_WIRE],
+                "tool_choice": {"type": "function", "function": {"name": "now"}},
+            },
+        ),
+        (
+            Dialect(named_tool_choice="single"),
+            request(tools=[ADD, NOW], tool_choice=NamedTool(name="now")),
+            {"tools": [NOW_WIRE], "tool_choice": "required"},
+        ),
+        (
+            Dialect(tools_with_format=True),
+            request(tools=[NOW], response_format=JsonMode()),
+            {"tools": [NOW_WIRE], "response_format": {"type": "json_object"}},
+        ),
+        (Dialect(renamed={"min_p": "minP"}), request(extra={"min_p": 1}), {"minP": 1}),
+        (Dialect(), request(extra={"n": 1}), {"n": 1}),
+        (Dialect(), request(tool_choice="required"), {}),  # a choice among no tools is none
+        (
+            Dialect(),
+            request(tools=[Tool(name="now", strict=True)], tool_choice="none"),
+            {
+                "tools": [
+                    {
+                        "type": "function",
+                        "function": {**dict(NOW_WIRE["function"]), "strict": True},  # type: ignore[arg-type]
+                    }
+                ],
+                "tool_choice": "none",
+            },
+        ),
+        (
+            Dialect(),
+            request(response_format=JsonSchema(schema={"type": "object"})),
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "answer", "schema": {"type": "object"}},
+                }
+            },
+        ),
+        (
+            Dialect(),
+            request(response_format=JsonSchema(schema={}, name="x", strict=False)),
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "x", "schema": {}, "strict": False},
+                }
+            },
+        ),
+    ],
+)
+def test_a_dialect_changes_the_body(
+    dialect: Dialect, asked: ChatRequest, more: dict[str, object]
+) -> None:
+    assert body(asked, dialect) == plain(**more)
+
+
+def test_a_dialect_without_usage_in_streams_sends_no_stream_options() -> None:
+    assert body(request(), Dialect(stream_usage=False)) == {
+        "model": "hf.co/u/m:q4",
+        "messages": HI,
+        "stream": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("dialect", "message", "sent"),
+    [
+        (
+            Dialect(developer_role=True),
+            Message(role="developer", content="x"),
+            {"role": "developer", "content": "x"},
+        ),
+        (
+            Dialect(),
+            Message(role="developer", content="x"),
+            {"role": "system", "content": "x"},
+        ),
+        (
+            Dialect(reasoning_history="reasoning_content"),
+            Message(role="assistant", content="x", reasoning="why"),
+            {"role": "assistant", "content": "x", "reasoning_content": "why"},
+        ),
+        (
+            Dialect(reasoning_history="reasoning_content"),
+            Message(role="assistant", content="x"),
+            {"role": "assistant", "content": "x"},
+        ),
+        (
+            Dialect(),
+            Message(
+                role="user",
+                content=[
+                    TextPart(text="see"),
+                    ImagePart(data=PNG, media_type="image/jpeg"),
+                    AudioPart(data="AAAA", format="mp3"),
+                ],
+            ),
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "see"},
+                    {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{PNG}"}},
+                    {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}},
+                ],
+            },
+        ),
+        (
+            Dialect(),
+            Message(role="user", content=[ImagePart(url="https://example.org/a.png")]),
+            {
+                "role": "user",
+                "content": [
+                    {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+                ],
+            },
+        ),
+        (
+            Dialect(image_urls=False),
+            Message(role="user", content=[ImagePart(url=f"data:image/png;base64,{PNG}")]),
+            {
+                "role": "user",
+                "content": [
+                    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+                ],
+            },
+        ),
+    ],
+)
+def test_a_message_on_the_wire(dialect: Dialect, message: Message, sent: JsonObject) -> None:
+    assert body(request(message), dialect) == plain(messages=[sent])
+
+
+def test_what_only_tunes_the_answer_is_left_out_with_a_notice() -> None:
+    dialect = Dialect(top_k=False, reasoning_effort=False, fixed_at_start={"n_ctx": "set by -c"})
+    asked = request(top_k=40, reasoning_effort="low", extra={"n_ctx": 5, "min_p": 0.1})
+
+    assert encode_chat(asked, "hf.co/u/m:q4", dialect) == EncodedChat(
+        plain(min_p=0.1),  # type: ignore[arg-type]
+        (
+            Notice("dropped_field", "top_k was left out: this server does not know it"),
+            Notice("dropped_field", "reasoning_effort was left out: this server does not know it"),
+            Notice("dropped_field", "n_ctx was left out: set by -c"),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("dialect", "asked", "message"),
+    [
+        (Dialect(), request(extra={"n": 2}), "one request gives one answer; n cannot be set"),
+        (
+            Dialect(tools_with_format=False),
+            request(tools=[NOW], response_format=JsonMode()),
+            "this server cannot hold an answer to a format and offer tools in one request",
+        ),
+        (
+            Dialect(),
+            request(tools=[NOW], tool_choice=NamedTool(name="later")),
+            "tool_choice names 'later', which is not among the tools",
+        ),
+        (
+            Dialect(),
+            request(Message(role="user", content=[FilePart(data="AAAA")])),
+            "this server takes no files in messages",
+        ),
+        (
+            Dialect(image_urls=False),
+            request(Message(role="user", content=[ImagePart(url="https://example.org/a.png")])),
+            "an image must be sent inline here; an address would make the server fetch it",
+        ),
+        (
+            Dialect(),
+            request(Message(role="user", content=[ImagePart(url="file:///etc/passwd")])),
+            "an image must be sent inline here; an address would make the server fetch it",
+        ),
+        (
+            Dialect(),
+            request(Message(role="user", content=[ImagePart(data="not base64!")])),
+            "the image is not base64",
+        ),
+        (
+            Dialect(),
+            request(Message(role="user", content=[ImagePart(data="é")])),
+            "the image is not base64",
+        ),
+        (
+            Dialect(),
+            request(Message(role="user", content=[AudioPart(data="A")])),
+            "the audio is not base64",
+        ),
+    ],
+)
+def test_what_would_change_the_meaning_is_refused_before_the_wire(
+    dialect: Dialect, asked: ChatRequest, message: str
+) -> None:
+    with pytest.raises(UnsupportedFeatureError) as caught:
+        encode_chat(asked, "m", dialect)
+
+    assert (str(caught.value), caught.value.stage) == (message, "encode")
+    assert caught.value.hint
+
+
+# --- decoding -------------------------------------------------------------------------------------
+
+# As recorded: role first with null content, text with separators, an empty-choices usage chunk.
+RECORDED = (
+    b': waiting\r\n\r\ndata: {"id":"c-1","object":"chat.completion.chunk","created":1,"model":"m",'
+    b'"choices":[{"index":0,"delta":{"role":"assistant","content":null},"finish_reason":null}]}\n\n'
+    b'data: {"id":"c-1","model":"m","choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]}\n\n'
+    b'data: {"id":"c-1","model":"m","choices":[{"index":0,"delta":{"content":"one\xe2\x80\xa8two'
+    b'\xc2\x85"}}]}\r\n\r\n'
+    b'data: {"id":"c-1","model":"m",\ndata: "choices":[{"index":0,"delta":{"content":"\\n\xf0\x9f'
+    b'\x98\x80"}}]}\n\n'
+    b'data: {"id":"c-1","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    b'data: {"id":"c-1","model":"m","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,'
+    b'"total_tokens":12,"prompt_tokens_details":{"cached_tokens":3},'
+    b'"completion_tokens_details":{"reasoning_tokens":1}}}\n\n'
+    b"data: [DONE]"
+)
+EVENTS: list[StreamEvent] = [
+    ReasoningDelta("hm"),
+    TextDelta("one\u2028two\u0085"),
+    TextDelta("\n\U0001f600"),
+    Usage(7, 5, cached_tokens=3, reasoning_tokens=1),
+    Finish("stop", model="m", response_id="c-1"),
+]
+
+
+def read(data: bytes, places: list[int], dialect: Dialect | None = None) -> list[StreamEvent]:
+    sse, decoder = SSEDecoder(), ChatDecoder(dialect or Dialect())
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    blocks = [data[start:end] for start, end in pairwise(edges)]
+    chunks = [chunk for block in blocks for chunk in sse.feed(block)] + sse.close()
+    return [event for chunk in chunks for event in decoder.decode(chunk)] + decoder.close()
+
+
+def chunk(**choice: object) -> dict[str, object]:
+    return {"choices": [{"index": 0, **choice}]}
+
+
+def decode(*chunks: object, dialect: Dialect | None = None) -> list[StreamEvent]:
+    decoder = ChatDecoder(dialect or Dialect())
+    events = [e for c in chunks for e in decoder.decode(json.dumps(c).encode())]
+    return events + decoder.close()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, len(RECORDED)])
+def test_events_do_not_depend_on_the_size_of_chunks(size: int) -> None:
+    assert read(RECORDED, list(range(0, len(RECORDED), size))) == EVENTS
+
+
+@given(st.lists(st.integers(min_value=0), max_size=12))
+def test_events_do_not_depend_on_where_chunks_split(places: list[int]) -> None:
+    assert read(RECORDED, places) == EVENTS
+
+
+STOP = chunk(delta={}, finish_reason="stop")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "events"),
+    [
+        ([chunk(delta={"content": "a"}), STOP], [TextDelta("a"), Finish("stop")]),
+        ([chunk(delta={"content": ""}), STOP], [Finish("stop")]),
+        ([chunk(delta=None), STOP], [Finish("stop")]),
+        (
+            [chunk(delta={"reasoning": "r"}), STOP],
+            [ReasoningDelta("r"), Finish("stop")],
+        ),
+        (  # both in one delta: the thought came first
+            [chunk(delta={"content": "a", "reasoning_content": "r"}, finish_reason="stop")],
+            [ReasoningDelta("r"), TextDelta("a"), Finish("stop")],
+        ),
+        (  # answers of n > 1, interleaved: the first one is the answer
+            [
+                {"choices": [{"index": 1, "delta": {"content": "x"}}]},
+                chunk(delta={"content": "a"}),
+                {"choices": [{"index": 1, "delta": {}, "finish_reason": "length"}]},
+                STOP,
+            ],
+            [TextDelta("a"), Finish("stop")],
+        ),
+        (  # completions have text and no delta
+            [{"choices": [{"index": 0, "text": "a", "finish_reason": None}]}, STOP],
+            [TextDelta("a"), Finish("stop")],
+        ),
+        (
+            [STOP, {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}],
+            [Usage(1, 2), Finish("stop")],
+        ),
+        (
+            [{**STOP, "usage": {"prompt_tokens": 4, "prompt_cache_hit_tokens": 3}}],
+            [Usage(4, 0, cached_tokens=3), Finish("stop")],
+        ),
+        (  # the last count is the whole one
+            [{**STOP, "usage": {"prompt_tokens": 1}}, {"usage": {"prompt_tokens": 2}}],
+            [Usage(2, 0), Finish("stop")],
+        ),
+        (  # timings alone give the counts too
+            [
+                {
+                    **STOP,
+                    "timings": {
+                        "cache_n": 2,
+                        "prompt_n": 5,
+                        "prompt_ms": 500.0,
+                        "prompt_per_second": 10.0,
+                        "predicted_n": 4,
+                        "predicted_ms": 250.0,
+                        "predicted_per_second": 16.0,
+                    },
+                }
+            ],
+            [
+                Usage(7, 4, cached_tokens=2),
+                Timings(
+                    total_s=0.75,
+                    input_s=0.5,
+                    input_tokens_per_s=10.0,
+                    output_s=0.25,
+                    output_tokens_per_s=16.0,
+                ),
+                Finish("stop"),
+            ],
+        ),
+        (
+            [{**STOP, "timings": {"prompt_ms": 1.0}, "usage": {"prompt_tokens": 1}}],
+            [Usage(1, 0), Timings(input_s=0.001), Finish("stop")],
+        ),
+        (
+            [
+                {"prompt_progress": {"total": 100, "cache": 20, "processed": 60}},
+                {"prompt_progress": {"total": 20, "cache": 20, "processed": 20}},
+                STOP,
+            ],
+            [Status("processing", 0.5), Status("processing", 1.0), Finish("stop")],
+        ),
+        ([STOP, {"choices": [], "error": None}], [Finish("stop")]),
+        ([{**STOP, "model": "x", "id": "i"}], [Finish("stop", model="x", response_id="i")]),
+        (  # fields nobody knows are passed over
+            [{**STOP, "system_fingerprint": "b1", "x": [{"y": 1}]}],
+            [Finish("stop")],
+        ),
+    ],
+)
+def test_chunks_and_their_events(chunks: list[object], events: list[StreamEvent]) -> None:
+    assert decode(*chunks) == events
+
+
+@pytest.mark.parametrize(
+    ("word", "finish"),
+    [
+        ("stop", Finish("stop")),
+        ("eos", Finish("stop")),
+        ("length", Finish("length")),
+        ("tool_calls", Finish("tool_calls")),
+        ("function_call", Finish("tool_calls")),
+        ("content_filter", Finish("content_filter")),
+        ("insufficient_system_resource", Finish("other", "insufficient_system_resource")),
+    ],
+)
+def test_a_reason_to_finish_that_is_the_servers_own_is_kept(word: str, finish: Finish) -> None:
+    assert decode(chunk(delta={}, finish_reason=word)) == [finish]
+
+
+def call(**fields: object) -> dict[str, object]:
+    return chunk(delta={"tool_calls": [fields]})
+
+
+def test_tool_calls_are_put_together_by_index() -> None:
+    assert decode(
+        call(index=0, id="c0", function={"name": "add", "arguments": ""}),
+        call(index=1, id="c1", function={"name": "now", "arguments": "{"}),
+        call(index=0, function={"arguments": '{"a":'}),
+        call(index=1, function={"arguments": "}"}),
+        call(index=0, id="c0", function={"name": "add", "arguments": "1}"}),
+        chunk(delta={}, finish_reason="tool_calls"),
+    ) == [
+        ToolCallDelta(0, "", "c0", "add"),
+        ToolCallDelta(1, "{", "c1", "now"),
+        ToolCallDelta(0, '{"a":'),
+        ToolCallDelta(1, "}"),
+        ToolCallDelta(0, "1}"),
+        ToolCall("c0", "add", '{"a":1}', 0),
+        ToolCall("c1", "now", "{}", 1),
+        Finish("tool_calls"),
+    ]
+
+
+def test_tool_calls_without_index_or_id_or_arguments_are_calls_too() -> None:
+    first = {"function": {"name": "add", "arguments": {"a": 1}}}
+    second = {"id": "x", "function": {"name": "now"}}
+
+    assert decode(chunk(delta={"tool_calls": [first, second]}, finish_reason="tool_calls")) == [
+        ToolCallDelta(0, '{"a":1}', None, "add"),
+        ToolCallDelta(1, "", "x", "now"),
+        ToolCall("call_0", "add", '{"a":1}', 0),
+        ToolCall("x", "now", "{}", 1),
+        Finish("tool_calls"),
+    ]
+
+
+def test_a_tool_call_the_output_limit_cut_off_becomes_a_notice() -> None:
+    assert decode(
+        call(index=0, id="c0", function={"name": "add", "arguments": '{"a":1}'}),
+        call(index=1, id="c1", function={"name": "now", "arguments": '{"b'}),
+        chunk(delta={}, finish_reason="length"),
+    ) == [
+        ToolCallDelta(0, '{"a":1}', "c0", "add"),
+        ToolCallDelta(1, '{"b', "c1", "now"),
+        ToolCall("c0", "add", '{"a":1}', 0),
+        Notice("incomplete_tool_call", "the call of 'now' was cut off by the output limit"),
+        Finish("length"),
+    ]
+
+
+def test_an_unstreamed_answer_gives_the_same_events_at_once() -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 2}
+    message = {"role": "assistant", "content": "ab", "reasoning_content": "r"}
+    whole = {"id": "i", "model": "m", "usage": usage}
+
+    assert decode({**chunk(message=message, finish_reason="stop"), **whole}) == [
+        ReasoningDelta("r"),
+        TextDelta("ab"),
+        Usage(1, 2),
+        Finish("stop", model="m", response_id="i"),
+    ]
+
+
+def test_reasoning_between_tags_is_taken_out_of_the_text() -> None:
+    pieces = ["<th", "ink>\nwhy", "\n</think>", "\n\nbecause"]
+
+    assert decode(
+        *(chunk(delta={"content": piece}) for piece in pieces),
+        STOP,
+        dialect=Dialect(think_tags=True),
+    ) == [ReasoningDelta("why"), TextDelta("because"), Finish("stop")]
+
+
+def test_text_that_was_held_back_comes_before_the_end() -> None:
+    assert decode(chunk(delta={"content": "<thi"}), STOP, dialect=Dialect(think_tags=True)) == [
+        TextDelta("<thi"),
+        Finish("stop"),
+    ]
+
+
+# --- answers that fail ----------------------------------------------------------------------------
+
+
+def test_a_finish_reason_is_an_end_without_done() -> None:
+    assert read(RECORDED.removesuffix(b"data: [DONE]"), []) == EVENTS
+
+
+def test_done_without_a_finish_reason_is_no_end() -> None:
+    decoder = ChatDecoder(Dialect())
+    decoder.decode(json.dumps(chunk(delta={"content": "so f"})).encode())
+    assert decoder.decode(b"[DONE]") == []
+
+    with pytest.raises(StreamInterruptedError) as caught:
+        decoder.close()
+
+    assert (str(caught.value), caught.value.partial) == (
+        "the stream ended before the answer was complete",
+        "so f",
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message", "status"),
+    [
+        ({"error": {"message": "no", "code": 503}}, BackendBusyError, "no", 503),
+        ({"error": {"message": "no", "code": "503"}}, BackendBusyError, "no", 503),
+        ({"error": {"message": "no"}}, BackendError, "no", 500),
+        ({"error": "no"}, BackendError, "no", 500),
+        (
+            {"error": {"message": "no", "type": "exceed_context_size_error"}},
+            ContextLengthError,
+            "no",
+            500,
+        ),
+        ({"error": {"message": "no", "code": True}}, BackendError, "no", 500),
+        ({"error": {"message": "no", "code": "²"}}, BackendError, "no", 500),
+        ({"error": {"message": "no", "code": 50.3}}, BackendError, "no", 500),
+        ({"error": {}, "choices": []}, BackendError, "{}", 500),
+    ],
+)
+def test_an_error_in_an_answer_that_began_well_is_that_error(
+    error: object, kind: type[BackendError], message: str, status: int
+) -> None:
+    decoder = ChatDecoder(Dialect())
+
+    with pytest.raises(BackendError) as caught:
+        decoder.decode(json.dumps(error).encode())
+
+    assert (type(caught.value), caught.value.status, caught.value.stage) == (
+        kind,
+        status,
+        "decode",
+    )
+    assert message in str(caught.value)
+
+
+def test_an_error_after_text_is_an_interruption_with_the_text() -> None:
+    decoder = ChatDecoder(Dialect())
+    decoder.decode(json.dumps(chunk(delta={"content": "so f"})).encode())
+
+    with pytest.raises(StreamInterruptedError) as caught:
+        decoder.decode(b'{"error":{"message":"out of memory","code":500}}')
+
+    assert (str(caught.value), caught.value.partial, caught.value.status) == (
+        "out of memory",
+        "so f",
+        500,
+    )
+
+
+def test_a_plugin_knows_its_servers_errors_better() -> None:
+    def classify(status: int, seen: ErrorBody) -> type[BackendError] | None:
+        return BackendBusyError if "loading" in seen.message else None
+
+    with pytest.raises(BackendBusyError):
+        ChatDecoder(Dialect(), classify).decode(b'{"error":"still loading"}')
+
+
+def test_what_is_no_chunk_is_a_protocol_error_and_after_text_an_interruption() -> None:
+    decoder = ChatDecoder(Dialect())
+    with pytest.raises(ProtocolError, match="expected a chat chunk, got '<html>'") as caught:
+        decoder.decode(b"<html>")
+    assert caught.value.stage == "decode"
+
+    decoder.decode(json.dumps(chunk(delta={"content": "so f"})).encode())
+    with pytest.raises(StreamInterruptedError) as cut:
+        decoder.decode(b'{"choices":[{"ind')
+    assert cut.value.partial == "so f"
+
+
+def test_the_partial_text_is_the_answers_alone() -> None:
+    decoder = ChatDecoder(Dialect(think_tags=True))
+    pieces = ["<think>why</think>", "bec"]
+    events = [
+        e for p in pieces for e in decoder.decode(json.dumps(chunk(delta={"content": p})).encode())
+    ]
+
+    assert events == [ReasoningDelta("why"), TextDelta("bec")]
+    assert decoder.partial == "bec"
+
+
+chunks = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "choices",
+                    "delta",
+                    "content",
+                    "index",
+                    "tool_calls",
+                    "function",
+                    "arguments",
+                    "usage",
+                    "timings",
+                    "error",
+                    "code",
+                    "message",
+                    "finish_reason",
+                    "prompt_progress",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+)
+
+
+@given(st.binary() | st.builds(lambda value: json.dumps(value).encode(), chunks))
+@example(b'{"x":' + b"[" * 100_000)
+@example(b'{"error":{"code":' + b"9" * 5000 + b"}}")
+@example(b'{"error":{"code":"' + b"9" * 5000 + b'"}}')
+@example(b"\xff")
+@example(b"null")
+def test_whatever_comes_it_is_events_or_an_error_of_the_tree(data: bytes) -> None:
+    decoder = ChatDecoder(Dialect(think_tags=True))
+
+    try:
+        decoder.decode(data)
+        decoder.close()
+    except ModelbayError:
+        pass
