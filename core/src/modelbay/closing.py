@@ -1,11 +1,14 @@
 """Close what was opened, without hiding why."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+LIMIT_S = 10.0  # what a stream may take to close
 
 log = logging.getLogger("modelbay")
 
@@ -36,6 +39,7 @@ class closing(Generic[T]):  # noqa: N801 - reads like contextlib.aclosing, which
         if aclose is None:
             return
         try:
-            await aclose()
+            async with asyncio.timeout(LIMIT_S):
+                await aclose()
         except Exception:
             log.warning("a stream raised while it was closed", exc_info=True)

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     OptionsT = TypeVar("OptionsT", bound=BaseModel)
-    ErrorT = TypeVar("ErrorT", bound=ModelbayError)
 
 
 _SHORTEST_SECRET = 4  # characters; to blot out a shorter one would blot out half the text
@@ -100,15 +99,14 @@ class ProviderContext:
                 text = text.replace(secret, "***")
         return text
 
-    def signed(self, error: "ErrorT", model: str | None = None) -> "ErrorT":
-        """The error with who it came from, and without this provider's secrets in its words."""
+    def sign(self, error: ModelbayError, model: str | None = None) -> None:
+        """Put into an error who it came from, and take this provider's secrets out of it."""
         error.provider_id = error.provider_id or self.id
         error.model = error.model or model
         error.message = self.redact(error.message)
         error.args = (error.message,)
         if error.hint is not None:
             error.hint = self.redact(error.hint)
-        return error
 
     def options(self, model: "type[OptionsT]") -> "OptionsT":
         """The provider's own keys, read by the plugin's model.

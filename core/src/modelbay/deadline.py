@@ -6,6 +6,8 @@ from typing import Literal
 
 from modelbay.errors import BackendTimeoutError
 
+AGAIN_S = 1.0
+
 Limit = Literal["total", "first", "idle"]
 
 
@@ -55,7 +57,7 @@ class Watchdog:
         self._begun = False
         self._task: asyncio.Task[object] | None = None
         self._requests = 0
-        self._cancelled = False
+        self._cancelled = 0
         self.expired: Limit | None = None
         self._handle: asyncio.TimerHandle | None = None
         self._set_timer()
@@ -74,12 +76,13 @@ class Watchdog:
         trace: TracebackType | None,
     ) -> None:
         task, self._task = self._task, None
-        if not self._cancelled or task is None:
+        ours, self._cancelled = self._cancelled, 0
+        if not ours or task is None:
             return
-        self._cancelled = False
+        left = min(task.uncancel() for _ in range(ours))
         # Ours alone becomes a timeout, whatever the wait made of it; if somebody else cancelled as
         # well, theirs goes on.
-        if task.uncancel() <= self._requests and kind is not None:
+        if left <= self._requests and kind is not None:
             raise self.error() from error
 
     def progress(self) -> None:
@@ -126,6 +129,8 @@ class Watchdog:
 
     def _fire(self) -> None:
         self._handle = None
+        if self._cancelled and self._task is None:
+            return
         upcoming = self._next()
         if upcoming is None:
             return
@@ -135,5 +140,7 @@ class Watchdog:
             return
         self.expired = limit
         if self._task is not None:
-            self._cancelled = True
+            self._cancelled += 1
             self._task.cancel()
+            # Whoever swallowed it and waits on is told again.
+            self._handle = self._loop.call_later(AGAIN_S, self._fire)

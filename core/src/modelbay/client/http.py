@@ -272,7 +272,8 @@ async def fetch_json(
                 stage="decode",
             ) from exc
         except BackendError as exc:
-            raise provider.signed(exc, model)
+            provider.sign(exc, model)
+            raise
 
 
 def _transport_error(provider: "ProviderContext", exc: Exception) -> BackendError:

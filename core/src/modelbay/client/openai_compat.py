@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from modelbay.client.http import fetch_json, open_stream, raise_for_status, read_body
+from modelbay.closing import closing
 from modelbay.errors import (
     BackendError,
     ProtocolError,
@@ -149,10 +150,11 @@ async def _events(
             kind = response.headers.get("content-type", "").lower()
             if kind.startswith("text/event-stream"):
                 sse = SSEDecoder()
-                async for block in response.blocks():
-                    for data in sse.feed(block):
-                        for event in decoder.decode(data):
-                            yield event
+                async with closing(response.blocks()) as blocks:
+                    async for block in blocks:
+                        for data in sse.feed(block):
+                            for event in decoder.decode(data):
+                                yield event
                 for data in sse.close():
                     for event in _last(decoder, data):
                         yield event
@@ -168,7 +170,8 @@ async def _events(
     except BackendError as exc:
         if isinstance(exc, StreamInterruptedError) and not exc.partial:
             exc.partial = decoder.partial
-        raise provider.signed(exc, str(model.ref))
+        provider.sign(exc, str(model.ref))
+        raise
 
 
 def _last(decoder: ChatDecoder, data: bytes) -> list[StreamEvent]:

@@ -179,10 +179,8 @@ class Backend:
         )
         end: object = None
         try:
-            async with closing(events):
-                if watchdog is not None:
-                    events = _watched(events, watchdog)
-                async for event in events:
+            async with closing(events), closing(_watched(events, watchdog)) as watched:
+                async for event in watched:
                     kind = type(event)
                     if kind not in allowed:
                         self._breach(hook, f"yielded {kind.__name__}, which is none of its events")
@@ -192,13 +190,16 @@ class Backend:
                         end = event
                     else:
                         yield event
+            if task is not None and task.cancelling() > cancelled:
+                raise asyncio.CancelledError  # the plugin swallowed it
             if end is None:
                 self._breach(hook, f"ended without {' or '.join(sorted(e.__name__ for e in ends))}")
         except ModelbayError as exc:
             if task is not None and task.cancelling() > cancelled:
                 raise asyncio.CancelledError from exc
-            raise self.context.signed(exc, subject)
-        except Exception as exc:
+            self.context.sign(exc, subject)
+            raise
+        except (Exception, SystemExit) as exc:
             if task is not None and task.cancelling() > cancelled:
                 raise asyncio.CancelledError from exc
             raise self._foreign(hook, exc) from exc
@@ -222,19 +223,21 @@ class Backend:
         cancelled = 0 if task is None else task.cancelling()
         try:
             return await awaitable
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             if task is not None and task.cancelling() > cancelled:
                 raise asyncio.CancelledError from exc
             if isinstance(exc, ModelbayError):
-                raise self.context.signed(exc)
+                self.context.sign(exc)
+                raise
             raise self._foreign(hook, exc) from exc
 
     def _call(self, hook: str, **arguments: object) -> object:
         try:
             return getattr(self._hooks, hook)(**arguments)
         except ModelbayError as exc:
-            raise self.context.signed(exc)
-        except Exception as exc:
+            self.context.sign(exc)
+            raise
+        except (Exception, SystemExit) as exc:
             raise self._foreign(hook, exc) from exc
 
     def _result(self, hook: str, wanted: type[T], value: object) -> T:
@@ -265,7 +268,7 @@ class Backend:
             hint="this is a fault of the plugin; report it to its author",
         )
 
-    def _foreign(self, hook: str, exc: Exception) -> PluginContractError:
+    def _foreign(self, hook: str, exc: BaseException) -> PluginContractError:
         # The text of a foreign exception may hold anything, a key too; its type is enough.
         return PluginContractError(
             f"plugin '{self.kind}': {hook} raised {type(exc).__name__}",
@@ -274,8 +277,12 @@ class Backend:
         )
 
 
-async def _watched(events: AsyncIterator[E], watchdog: Watchdog) -> AsyncIterator[E]:
-    """The same events, with every wait for one under the deadline."""
+def _watched(events: AsyncIterator[E], watchdog: Watchdog | None) -> AsyncIterator[E]:
+    """The same events, with every wait for one under the deadline, if there is one."""
+    return events if watchdog is None else _bounded(events, watchdog)
+
+
+async def _bounded(events: AsyncIterator[E], watchdog: Watchdog) -> AsyncIterator[E]:
     step: Callable[[], Awaitable[E]] = events.__anext__
     while True:
         try:

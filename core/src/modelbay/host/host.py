@@ -188,17 +188,24 @@ class Host:
         await self.registry.refresh(None if provider_id is None else [provider_id], force=force)
         return self.registry.catalog
 
-    async def resolve(self, model: ModelRef | str | None = None) -> ModelInfo:
+    async def resolve(
+        self, model: ModelRef | str | None = None, *, task: select.Task = "chat"
+    ) -> ModelInfo:
         """The model a turn goes to: the one named, else by the order of precedence.
+
+        Args:
+            task: What it is wanted for; the defaults people set are for chat.
 
         Raises:
             RoutingError: There is no such provider or model; the message says what was probed.
             BackendError: The model's provider could not be asked.
         """
-        text = str(model) if model else self.env.get("DEFAULT_MODEL") or self.file.default_model
+        text = str(model) if model else None
+        if text is None and task == "chat":
+            text = self.env.get("DEFAULT_MODEL") or self.file.default_model
         if not text:
             await self.registry.refresh(force=False)
-            return select.pick(self.registry.catalog)
+            return select.pick(self.registry.catalog, task)
         known = self.registry.find(text)
         if known is not None:
             return known
@@ -304,19 +311,19 @@ class Host:
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Vectors, in the order of the texts."""
-        info = await self.resolve(request.model)
+        info = await self.resolve(request.model, task="embeddings")
         _refuse(info, info.capabilities.embeddings, "embeddings")
         return await self.registry.handle(info.ref.provider_id).require().embed(request, info)
 
     async def rerank(self, request: RerankRequest) -> RerankResult:
         """Documents, the best first."""
-        info = await self.resolve(request.model)
+        info = await self.resolve(request.model, task="rerank")
         _refuse(info, info.capabilities.rerank, "rerank")
         return await self.registry.handle(info.ref.provider_id).require().rerank(request, info)
 
     async def generate_image(self, request: ImageRequest) -> ImageResult:
         """Images from a text."""
-        info = await self.resolve(request.model)
+        info = await self.resolve(request.model, task="image_generation")
         _refuse(info, info.capabilities.image_generation, "image generation")
         backend = self.registry.handle(info.ref.provider_id).require()
         return await backend.generate_image(request, info)

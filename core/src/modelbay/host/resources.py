@@ -72,7 +72,11 @@ class SharedTransport(httpx.AsyncBaseTransport):
         if url.scheme == "https":
             if self._tls is None:
                 self._tls = asyncio.ensure_future(self._secure())
-            return await asyncio.shield(self._tls)
+            try:
+                return await asyncio.shield(self._tls)
+            except OSError as exc:  # a certificate file that is not there, or is none
+                self._tls = None
+                raise httpx.ConnectError(f"the certificates cannot be read: {exc}") from exc
         if self._plain is None:
             self._plain = httpx.AsyncHTTPTransport(verify=False, limits=_LIMITS, trust_env=False)
         return self._plain

@@ -2,14 +2,18 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
 
 from modelbay.errors import UnknownModelError
 from modelbay.models.catalog import Catalog, ModelInfo, ProviderEntry
 
 NEAR = 3
 
+# What a model is wanted for; all but the first are fields of `Capabilities`.
+Task: TypeAlias = Literal["chat", "embeddings", "rerank", "image_generation"]
 
-def pick(catalog: Catalog) -> ModelInfo:
+
+def pick(catalog: Catalog, task: Task = "chat") -> ModelInfo:
     """The default provider's first loaded or only model, else a local model that costs nothing.
 
     Raises:
@@ -17,16 +21,16 @@ def pick(catalog: Catalog) -> ModelInfo:
     """
     default = catalog.provider(catalog.default_provider or "")
     if default is not None:
-        chat = [model for model in default.models if _chats(model)]
-        loaded = [model for model in chat if model.state == "loaded"]
-        if loaded or len(chat) == 1:
-            return (loaded or chat)[0]
-    free = [model for model in catalog.models if _chats(model) and _is_free(model)]
+        fitting = _fitting(default.models, task)
+        loaded = [model for model in fitting if model.state == "loaded"]
+        if loaded or len(fitting) == 1:
+            return (loaded or fitting)[0]
+    free = [model for model in _fitting(catalog.models, task) if _is_free(model)]
     for model in (*(m for m in free if m.state == "loaded"), *free):
-        if model.state != "failed":
-            return model
+        return model
+    what = {"chat": "to answer with"}.get(task, f"for {task.replace('_', ' ')}")
     raise UnknownModelError(
-        f"no model to answer with; asked {_probed(catalog.providers)}",
+        f"no model {what}; asked {_probed(catalog.providers)}",
         hint="modelbay doctor   # says what each provider needs",
     )
 
@@ -58,10 +62,18 @@ def _probed(providers: Iterable[ProviderEntry]) -> str:
     return ", ".join(told(provider) for provider in providers if not provider.hidden) or "nobody"
 
 
-def _chats(model: ModelInfo) -> bool:
-    """Not known to be for something else only."""
+def _fitting(models: Iterable[ModelInfo], task: Task) -> list[ModelInfo]:
+    """Those known to do it; if there are none, those not known to be for something else."""
+    usable = [model for model in models if model.state != "failed"]
+    if task == "chat":
+        return [model for model in usable if not _is_special(model)]
+    known = [(model, getattr(model.capabilities, task)) for model in usable]
+    return [model for model, can in known if can] or [m for m, can in known if can is None]
+
+
+def _is_special(model: ModelInfo) -> bool:
     facts = model.capabilities
-    return not (facts.embeddings or facts.rerank or facts.image_generation)
+    return bool(facts.embeddings or facts.rerank or facts.image_generation)
 
 
 def _is_free(model: ModelInfo) -> bool:

@@ -124,6 +124,8 @@ class Connection(asyncio.Protocol):
             raise ClientGone
         self._transport.write(data)
         await self._writable.wait()
+        if self._transport.is_closing():  # the write failed; asyncio says so only in its log
+            await self.lost.wait()
         if self.gone.is_set():
             raise ClientGone
 

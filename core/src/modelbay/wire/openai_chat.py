@@ -334,7 +334,7 @@ class _PromptProgress(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = []
+    choices: list[_Choice] | None = None
     id: str | None = None
     model: str | None = None
     usage: _Usage | None = None
@@ -421,7 +421,7 @@ class ChatDecoder:
         if chunk.error and bytes(chunk.error) != b"null":
             raise self._reported(data)
         events: list[StreamEvent] = []
-        for choice in chunk.choices:
+        for choice in chunk.choices or ():
             if choice.index == 0:
                 self._choice(choice, events)
         if chunk.model is not None:
