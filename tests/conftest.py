@@ -1,11 +1,13 @@
 """What all tests share: the event loop they run in, and a look at what they leave behind."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 from hypothesis import settings
 
+from modelbay.testing.conformance import Kit
 from modelbay.testing.simulator import Simulator
 
 # No time limit for one example: the machine may be busy. No folder of examples in the checkout.
@@ -13,6 +15,39 @@ settings.register_profile("modelbay", deadline=None, database=None)
 settings.load_profile("modelbay")
 
 _TICKS = 20  # turns of the loop in which what a test has closed or cancelled may end
+
+
+RULED_OUT = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RULED_OUT] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A check of the kit that a declaration rules out is held, not skipped; the summary names it.
+
+    The refusal of what is declared to be missing is a check of its own. Any other skip stays one.
+    """
+    report = yield
+    kit = isinstance(item, pytest.Function) and item.cls is not None and issubclass(item.cls, Kit)
+    if kit and report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason.startswith("declared "):
+            item.config.stash[RULED_OUT].append(reason)
+            report.outcome, report.longrepr = "passed", None
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    ruled_out = Counter(terminalreporter.config.stash[RULED_OUT])
+    if ruled_out:
+        terminalreporter.section("checks of the kit that a declaration rules out")
+        for reason, times in sorted(ruled_out.items()):
+            terminalreporter.line(f"{times} {reason}")
 
 
 @pytest.fixture

@@ -36,8 +36,8 @@ class closing(Generic[T]):  # noqa: N801 - reads like contextlib.aclosing, which
         trace: TracebackType | None,
     ) -> None:
         aclose = getattr(self._stream, "aclose", None)
-        if aclose is None:
-            return
+        if aclose is None or getattr(self._stream, "ag_frame", self) is None:
+            return  # nothing to close, or a generator that has ended
         try:
             async with asyncio.timeout(LIMIT_S):
                 await aclose()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
+from typing import NoReturn
 
 from modelbay.client import openai_compat
 from modelbay.closing import closing
@@ -255,7 +256,7 @@ async def _template(provider: ProviderContext, model: ModelInfo) -> TemplateCaps
         try:
             props = await model_props(provider, model.wire_id, load=True)
         except BackendError as again:
-            raise _explained(again, model) from again
+            _raise_explained(again, model)
     return props.chat_template_caps
 
 
@@ -293,7 +294,7 @@ async def _attempts(
                 raise
             busy = exc
         except BackendError as exc:
-            raise _explained(exc, model) from exc
+            _raise_explained(exc, model)
         state = waiting_for(busy)
         if state != shown and not (shown is None and state == "loading" and _is_told(model)):
             yield Status(state)
@@ -319,9 +320,14 @@ class _using(AbstractContextManager[None]):  # noqa: N801 - reads like the funct
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._counted.__exit__(None, None, None)
         if isinstance(error, BackendError):
-            explained = _explained(error, self._model)
-            if explained is not error:
-                raise explained from error
+            _raise_explained(error, self._model)
+
+
+def _raise_explained(exc: BackendError, model: ModelInfo) -> NoReturn:
+    explained = _explained(exc, model)
+    if explained is exc:
+        raise exc
+    raise explained from exc
 
 
 def _explained(exc: BackendError, model: ModelInfo) -> ModelbayError:

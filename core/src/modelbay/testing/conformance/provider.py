@@ -1,0 +1,34 @@
+"""All checks in one class."""
+
+from modelbay.testing.conformance.capabilities import CapabilityChecks
+from modelbay.testing.conformance.chat import ChatChecks
+from modelbay.testing.conformance.closing import ClosingChecks
+from modelbay.testing.conformance.deadlines import DeadlineChecks
+from modelbay.testing.conformance.discovery import DiscoveryChecks
+from modelbay.testing.conformance.errors import ErrorChecks
+from modelbay.testing.conformance.features import FeatureChecks, ReasoningChecks, ToolChecks
+from modelbay.testing.conformance.interruption import InterruptionChecks
+from modelbay.testing.conformance.isolation import IsolationChecks, SecrecyChecks
+from modelbay.testing.conformance.management import ManagementChecks
+from modelbay.testing.conformance.packaging import PackagingChecks
+from modelbay.testing.conformance.streaming import StreamChecks
+
+
+class ProviderConformance(
+    PackagingChecks,
+    CapabilityChecks,
+    DiscoveryChecks,
+    ChatChecks,
+    StreamChecks,
+    ClosingChecks,
+    InterruptionChecks,
+    ToolChecks,
+    ReasoningChecks,
+    FeatureChecks,
+    ErrorChecks,
+    DeadlineChecks,
+    ManagementChecks,
+    IsolationChecks,
+    SecrecyChecks,
+):
+    """What every provider has to hold to. Subclass it and give the fixture `target`."""

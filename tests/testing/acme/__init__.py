@@ -1,0 +1,1 @@
+"""A made-up kind of backend, its plugin and its simulator: what the kit is tried on."""

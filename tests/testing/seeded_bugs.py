@@ -1,0 +1,441 @@
+"""Bugs a plugin's author might make, each as an edit of Acme's plugin, with who must catch it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCE = (Path(__file__).parent / "acme" / "plugin.py").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """Replaces `old` by `new`; further pairs in `also`. `caught_by` is the check's name."""
+
+    name: str
+    caught_by: str
+    old: str
+    new: str
+    also: tuple[tuple[str, str], ...] = ()
+
+    def source(self) -> str:
+        """The broken plugin.
+
+        Raises:
+            ValueError: Acme's plugin has changed, and the edit no longer fits.
+        """
+        text = SOURCE
+        for old, new in ((self.old, self.new), *self.also):
+            if old not in text:
+                raise ValueError(f"{self.name}: not in the plugin: {old!r}")
+            text = text.replace(old, new)
+        return text
+
+
+IMPORTS = '"""What Acme means to modelbay.'
+_DECODE = "for event in decoder.decode(data):\n                            yield event"
+_CLOSE = "for event in decoder.close():\n                yield event"
+_ENCODED = "encoded = encode_chat(request, model.ref.wire_id, DIALECT)"
+_STREAM = "@hookimpl\nasync def stream_chat("
+_EMBED = "@hookimpl\nasync def embed("
+_FETCH = 'return (await fetch_json(provider, "GET", "v1/models", into=Listing)).data'
+_RAISE = "await raise_for_status(provider, response, model=str(model.ref))"
+_TABLE = "@hookimpl\ndef capabilities() -> CapabilityTable:\n"
+_WRAP = """@hookimpl
+async def stream_chat(provider, request, model):
+{body}
+
+"""
+
+
+def _wrapped(body: str) -> tuple[tuple[str, str], ...]:
+    """The hook becomes `inner`, and another one is put around it."""
+    around = _WRAP.format(body="\n".join(f"    {line}" for line in body.strip().splitlines()))
+    return ((_STREAM, "async def inner("), (_EMBED, around + _EMBED))
+
+
+def _around(name: str, caught_by: str, body: str, imports: str = "import asyncio") -> Bug:
+    pairs = _wrapped(body)
+    return Bug(
+        name,
+        caught_by,
+        *pairs[0],
+        also=(pairs[1], ("import msgspec", f"import msgspec\n{imports}")),
+    )
+
+
+BUGS = (
+    Bug(
+        "the wire id keeps its prefix",
+        "test_wire_id_is_sent_bare",
+        _ENCODED,
+        _ENCODED.replace("model.ref.wire_id", "str(model.ref)"),
+    ),
+    Bug(
+        "always the same model",
+        "test_the_requested_model_is_the_one_asked",
+        _ENCODED,
+        _ENCODED.replace("model.ref.wire_id", '"tiny"'),
+    ),
+    Bug(
+        "two ends",
+        "test_stream_keeps_to_the_automaton",
+        _CLOSE,
+        _CLOSE + "\n            yield event",
+    ),
+    Bug(
+        "no end",
+        "test_stream_keeps_to_the_automaton",
+        _CLOSE,
+        _CLOSE.replace(
+            "yield event", 'if event.type != "finish":\n                    yield event'
+        ),
+    ),
+    Bug(
+        "an error in mid-stream is swallowed",
+        "test_an_error_after_text_keeps_the_partial_text",
+        "        raise\n\n\n@hookimpl\nasync def embed",
+        "        if not decoder.partial:\n            raise\n"
+        '        yield Finish("stop")\n\n\n@hookimpl\nasync def embed',
+        also=(("events import StreamEvent", "events import Finish, StreamEvent"),),
+    ),
+    Bug(
+        "a missing end is a success",
+        "test_a_missing_end_is_an_error",
+        _CLOSE,
+        "decoder.finished = True\n            " + _CLOSE,
+    ),
+    Bug(
+        "the partial text is lost",
+        "test_a_cut_is_an_error_with_the_partial_text",
+        "exc.partial = decoder.partial",
+        'exc.partial = ""',
+    ),
+    Bug(
+        "every chunk is decoded by itself",
+        "test_text_survives_any_cut",
+        "sse.feed(block)",
+        'sse.feed(block.decode("utf-8", "replace").encode())',
+    ),
+    Bug(
+        "lines end at U+2028",
+        "test_text_survives_any_cut",
+        "sse.feed(block)",
+        'sse.feed(block.replace("\\u2028".encode(), b"\\n"))',
+    ),
+    Bug(
+        "all text at the end",
+        "test_text_comes_while_the_server_still_talks",
+        "for block in response.blocks():",
+        "for block in _all(response):",
+        also=(
+            (
+                _STREAM,
+                "async def _all(response):\n    yield await read_body(response)\n\n\n" + _STREAM,
+            ),
+            (
+                '"v1/chat/completions", json=encoded.body',
+                '"v1/chat/completions", json=_few(encoded)',
+            ),
+            (
+                "class Entry(",
+                "def _few(encoded):\n    if encoded.body['model'] == 'talks':\n"
+                "        encoded.body['model'] = 'tiny'\n    return encoded.body\n\n\nclass Entry(",
+            ),
+        ),
+    ),
+    _around(
+        "the request outlives its stream",
+        "test_early_close_reaches_the_server",
+        """
+queue = asyncio.Queue()
+async def pump():
+    try:
+        async for event in inner(provider, request, model):
+            queue.put_nowait(event)
+    except Exception as exc:
+        queue.put_nowait(exc)
+    queue.put_nowait(None)
+provider.memo["task"] = asyncio.create_task(pump())
+while (event := await queue.get()) is not None:
+    if isinstance(event, Exception):
+        raise event
+    yield event
+""",
+    ),
+    _around(
+        "a cancellation is swallowed",
+        "test_cancellation_reaches_the_server",
+        """
+try:
+    async for event in inner(provider, request, model):
+        yield event
+except asyncio.CancelledError:
+    return
+""",
+    ),
+    _around(
+        "a timeout across a yield",
+        "test_no_scope_is_open_across_a_yield",
+        """
+async with asyncio.timeout(60):
+    async for event in inner(provider, request, model):
+        yield event
+""",
+    ),
+    _around(
+        "a context variable across a yield",
+        "test_every_step_may_run_in_a_task_of_its_own",
+        """
+token = TURN.set("busy")
+async for event in inner(provider, request, model):
+    yield event
+TURN.reset(token)
+""",
+        'from contextvars import ContextVar\nTURN = ContextVar("turn")',
+    ),
+    _around(
+        "each turn is sent twice",
+        "test_one_turn_is_one_request",
+        """
+async for event in inner(provider, request, model):
+    pass
+async for event in inner(provider, request, model):
+    yield event
+""",
+    ),
+    _around(
+        "what was thought is part of the text",
+        "test_reasoning_is_apart_from_the_answer",
+        """
+async for event in inner(provider, request, model):
+    yield TextDelta(event.text) if event.type == "reasoning" else event
+""",
+        "from modelbay.models.events import TextDelta",
+    ),
+    _around(
+        "a tool call loses its id",
+        "test_a_tool_call_arrives_whole",
+        """
+async for event in inner(provider, request, model):
+    yield replace(event, id="") if event.type == "tool_call" else event
+""",
+        "from dataclasses import replace",
+    ),
+    _around(
+        "turns share their text",
+        "test_twenty_streams_keep_their_own_text",
+        """
+async for event in inner(provider, request, model):
+    if event.type == "text":
+        ALL.append(event.text)
+        event.text = ALL[-2] if len(ALL) > 1 else event.text
+    yield event
+""",
+        "ALL = []",
+    ),
+    *(
+        Bug(
+            f"{field} is left out",
+            f"test_{field}_reaches_the_wire",
+            _ENCODED,
+            f'{_ENCODED}\n    encoded.body.pop("{field}", None)',
+        )
+        for field in ("stop", "temperature", "max_tokens")
+    ),
+    Bug(
+        "the system message is left out",
+        "test_system_message_reaches_the_wire",
+        _ENCODED,
+        f"{_ENCODED}\n    first = encoded.body['messages'].pop(0)\n"
+        "    if first['role'] != 'system':\n        encoded.body['messages'].insert(0, first)",
+    ),
+    Bug(
+        "tools are left out",
+        "test_a_feature_is_sent_or_refused",
+        _ENCODED,
+        f'{_ENCODED}\n    encoded.body.pop("tools", None)',
+    ),
+    Bug(
+        "an undeclared action is done",
+        "test_the_plugin_itself_does_nothing_undeclared",
+        'raise UnsupportedActionError(f"acme cannot {action.action}")',
+        "yield Done()",
+    ),
+    Bug(
+        "a refusal without a hint",
+        "test_hints_are_for_what_is_missing",
+        '"acme fetches models by itself: acme get NAME"',
+        '" "',
+    ),
+    Bug(
+        "the table promises what no hook does",
+        "test_table_claims_only_what_hooks_can_do",
+        "    server_checks_names=True,",
+        "    every_model=Facts(rerank=True),",
+    ),
+    Bug(
+        "a row without evidence",
+        "test_table_rows_have_evidence",
+        '"Acme model card"',
+        '""',
+    ),
+    Bug(
+        "show tells about another model",
+        "test_an_action_ends_with_its_outcome",
+        "yield ModelDetails(wire_id=details.id)",
+        "yield Done(message=details.id)",
+    ),
+    Bug(
+        "a second load is a change",
+        "test_load_is_idempotent",
+        'Done(changed=answer["changed"])',
+        "Done()",
+    ),
+    Bug(
+        "discovery loads models",
+        "test_discovery_makes_no_model_load",
+        _FETCH,
+        _FETCH.replace("return ", "found = ")
+        + '\n    for entry in found:\n        await fetch_json(provider, "GET",'
+        ' f"v1/models/{entry.id}?probe=1", into=Entry)\n    return found',
+    ),
+    Bug(
+        "an unknown state is an exception",
+        "test_unheard_of_states_do_not_break_discovery",
+        'STATES.get(entry.state, "unknown")',
+        "STATES[entry.state]",
+    ),
+    Bug(
+        "an unknown field is an exception",
+        "test_unheard_of_fields_do_not_break_discovery",
+        "class Entry(msgspec.Struct):",
+        "class Entry(msgspec.Struct, forbid_unknown_fields=True):",
+    ),
+    Bug(
+        "a failed look is an empty list",
+        "test_another_answer_is_a_typed_error",
+        _FETCH,
+        f"try:\n        {_FETCH}\n    except BackendError:\n        return []",
+    ),
+    Bug(
+        "a list of any size is read",
+        "test_an_endless_list_is_refused_in_bounded_memory",
+        "into=Listing)",
+        "into=Listing, limit=10**12)",
+    ),
+    Bug(
+        "the list is remembered for all",
+        "test_a_host_opened_again_knows_nothing",
+        _FETCH,
+        f'if "list" not in KNOWN:\n        KNOWN["list"] = await ask(provider)\n'
+        f'    return KNOWN["list"]\n\n\nasync def ask(provider):\n    {_FETCH}',
+        also=(("class Entry(", "KNOWN = {}\n\n\nclass Entry("),),
+    ),
+    Bug(
+        "a module that fills up",
+        "test_module_keeps_no_state",
+        _ENCODED,
+        f"{_ENCODED}\n    TURNS.append(request)",
+        also=(("class Entry(", "TURNS = []\n\n\nclass Entry("),),
+    ),
+    Bug(
+        "the first key is used for all",
+        "test_two_instances_keep_their_own_keys",
+        "json=encoded.body",
+        'json=encoded.body, headers={"Authorization": FIRST.setdefault("key", _key(provider))}',
+        also=(
+            (
+                "class Entry(",
+                "FIRST = {}\n\n\ndef _key(provider):\n    key = provider.config.api_key\n"
+                "    return key.get_secret_value() if key else ''\n\n\nclass Entry(",
+            ),
+        ),
+    ),
+    Bug(
+        "the first server answers for all",
+        "test_two_servers_answer_for_themselves",
+        'provider, "POST", "v1/chat/completions"',
+        'provider, "POST", FIRST.setdefault("url", provider.base_url + "/v1/chat/completions")',
+        also=(("class Entry(", "FIRST = {}\n\n\nclass Entry("),),
+    ),
+    Bug(
+        "the key stands in the cause of an error",
+        "test_secrets_echoed_by_a_server_are_not_shown",
+        _RAISE,
+        "if response.status >= 400:\n                body = (await read_body(response)).decode()\n"
+        '                raise BackendError("refused") from ValueError(body)',
+    ),
+    Bug(
+        "the key stands in the log of an error",
+        "test_secrets_in_a_stream_s_error_are_not_shown",
+        "    except BackendError as exc:",
+        '    except BackendError as exc:\n        logging.getLogger("acme").warning("%s", exc)',
+        also=(("import msgspec", "import msgspec\nimport logging"),),
+    ),
+    Bug(
+        "the key stands in the log",
+        "test_secrets_are_not_logged",
+        _ENCODED,
+        f'{_ENCODED}\n    logging.getLogger("acme").debug("%s", provider.http.headers.raw)',
+        also=(("import msgspec", "import msgspec\nimport logging"),),
+    ),
+    Bug(
+        "every refusal is the same error",
+        "test_a_status_has_its_error",
+        _RAISE,
+        'if response.status >= 400:\n                raise BackendError("refused")',
+    ),
+    Bug(
+        "an error that causes itself",
+        "test_an_error_is_not_its_own_cause",
+        "        raise\n\n\n@hookimpl\nasync def embed",
+        "        raise exc from exc\n\n\n@hookimpl\nasync def embed",
+    ),
+    Bug(
+        "Retry-After is forgotten",
+        "test_retry_after_is_kept",
+        "    except BackendError as exc:",
+        "    except BackendError as exc:\n        exc.retry_after_s = None",
+    ),
+    Bug(
+        "a foreign exception",
+        "test_a_dead_port_is_unreachable",
+        "async with open_stream(",
+        "await provider.http.get('v1/models')\n        async with open_stream(",
+    ),
+    Bug(
+        "the table asks the network",
+        "test_capabilities_touch_nothing",
+        _TABLE,
+        f'{_TABLE}    with socket.socket() as probe:\n        probe.connect_ex(("127.0.0.1", 9))\n',
+        also=(("import msgspec", "import msgspec\nimport socket"),),
+    ),
+    Bug(
+        "importing opens a port",
+        "test_importing_touches_nothing",
+        "DIALECT = Dialect()",
+        'DIALECT = Dialect()\nsocket.create_server(("127.0.0.1", 0)).close()',
+        also=(("import msgspec", "import msgspec\nimport socket"),),
+    ),
+    Bug(
+        "importing starts a thread",
+        "test_importing_starts_no_thread",
+        "DIALECT = Dialect()",
+        "DIALECT = Dialect()\nthreading.Thread(target=time.sleep, args=(1,), daemon=True).start()",
+        also=(("import msgspec", "import msgspec\nimport threading, time"),),
+    ),
+    Bug(
+        "the loop waits for the network",
+        "test_waiting_leaves_the_loop_free",
+        _FETCH,
+        'with urllib.request.urlopen(provider.base_url + "/v1/models", timeout=5) as answer:\n'
+        "        return msgspec.json.decode(answer.read(), type=Listing).data",
+        also=(("import msgspec", "import msgspec\nimport urllib.request"),),
+    ),
+    Bug(
+        "vectors out of order",
+        "test_embeddings_keep_their_order",
+        "return await embed_over_http(provider, request, model)",
+        "result = await embed_over_http(provider, request, model)\n"
+        "    return result.model_copy(update={'vectors': sorted(result.vectors)})",
+    ),
+)
