@@ -43,10 +43,10 @@ def pytest_runtest_makereport(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    ruled_out = Counter(terminalreporter.config.stash[RULED_OUT])
-    if ruled_out:
+    reasons: list[str] = terminalreporter.config.stash[RULED_OUT]
+    if reasons:
         terminalreporter.section("checks of the kit that a declaration rules out")
-        for reason, times in sorted(ruled_out.items()):
+        for reason, times in sorted(Counter(reasons).items()):
             terminalreporter.line(f"{times} {reason}")
 
 
