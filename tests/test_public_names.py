@@ -92,3 +92,15 @@ socket.socket = socket.create_connection = socket.getaddrinfo = refuse
 Host.open(env={"MODELBAY_HOME": "/nonexistent"}, installed=Installed((), ()))
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_kit_is_imported_only_when_it_is_asked_for() -> None:
+    """The simulators are for programs too; only the kit needs pytest."""
+    code = (
+        "import sys, modelbay.testing; assert 'pytest' not in sys.modules;"
+        "from modelbay.testing import ProviderConformance; assert 'pytest' in sys.modules;"
+        "print(ProviderConformance.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.stderr) == ("ProviderConformance\n", "")

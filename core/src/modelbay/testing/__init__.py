@@ -40,6 +40,6 @@ if not TYPE_CHECKING:  # a visible one would make a type checker accept any name
     def __getattr__(name):
         if name not in __all__:
             raise AttributeError(f"module 'modelbay.testing' has no attribute {name!r}")
-        from modelbay.testing import conformance
+        from importlib import import_module
 
-        return getattr(conformance, name)
+        return getattr(import_module("modelbay.testing.conformance"), name)
