@@ -235,7 +235,7 @@ async def test_a_truncated_file_is_listed_as_failed_and_named_when_asked(
         file.truncate(path.stat().st_size - 4096)
     async with open_host(env) as host:
         catalog = await host.refresh()
-        [half] = catalog.models
+        half = catalog.models[0]
         assert half.state == "failed"
         assert half.problem is not None
         assert half.problem.startswith("truncated: ")
@@ -353,3 +353,17 @@ async def test_without_the_engines_wheel_only_this_provider_has_a_problem(
         assert entry.problem is not None
         assert entry.problem.code == BackendUnreachableError.code
         assert "xllamacpp" in entry.problem.message
+
+
+async def test_a_file_that_cannot_be_used_is_no_reason_to_offer_nothing(
+    env: dict[str, str], home: Path
+) -> None:
+    (home / "models" / "broken.gguf").write_bytes(b"not a model")
+    async with open_host(env) as host:
+        result = await host.chat(ChatRequest(messages=[user("hello?")]))
+
+        assert [(m.id, m.state) for m in host.catalog.models] == [
+            ("files/broken", "failed"),
+            ("files/welcome", "unloaded"),
+        ]
+    assert result.text == WELCOME_TEXT

@@ -233,9 +233,9 @@ class Registry:
         )
 
     def _merge(self) -> None:
-        """Make the next snapshot. Stand-ins are listed only if there is no other model at all."""
+        """Make the next snapshot. Stand-ins are listed only if there is no other usable model."""
         shelves = self._shelves.values()
-        alone = not any(shelf.models for shelf in shelves)
+        alone = all(model.state == "failed" for shelf in shelves for model in shelf.models)
         listed = {
             shelf.handle.id: shelf.models + (shelf.stand_ins if alone else ()) for shelf in shelves
         }

@@ -32,7 +32,7 @@ class ModelFile:
 
 
 async def discover(provider: ProviderContext) -> list[DiscoveredModel]:
-    """Every model file in the stores, and the welcome model as a stand-in.
+    """Every model file in the stores; without a usable one the welcome model, as a stand-in.
 
     Raises:
         BackendUnreachableError: The engine's wheel is not installed here.
@@ -42,7 +42,7 @@ async def discover(provider: ProviderContext) -> list[DiscoveredModel]:
     files = await model_files(provider)
     engines = Engines.of(provider)
     models = [_described(file, options, engines) for file in files.values()]
-    if WELCOME not in files:
+    if all(model.state == "failed" for model in models):
         models.append(_welcome(engines))
     return models
 

@@ -24,7 +24,7 @@ from modelbay.models.manage import (
     Show,
     Unload,
 )
-from modelbay_embedded.discovery import model_file, model_files, require_engine, search
+from modelbay_embedded.discovery import discover, model_file, require_engine, search
 from modelbay_embedded.engines import Engines
 from modelbay_embedded.running import make_ready
 
@@ -34,13 +34,12 @@ async def run(provider: ProviderContext, action: Action) -> AsyncIterator[Manage
     engines = Engines.of(provider)
     match action:
         case ListModels():
-            files = await model_files(provider)
             yield ModelList(
                 models=tuple(
                     ListedModel(
-                        wire_id=name, state=engines.state(name), size_bytes=file.found.size_bytes
+                        wire_id=found.wire_id, state=found.state, size_bytes=found.size_bytes
                     )
-                    for name, file in files.items()
+                    for found in await discover(provider)
                 )
             )
         case Running():

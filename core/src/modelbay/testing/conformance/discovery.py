@@ -81,6 +81,7 @@ class DiscoveryChecks(Kit):
         self, target: Target, rule: Rule
     ) -> None:
         """Discovery where nothing listens raises BackendUnreachableError, and soon."""
+        target.require("address")
         config = target.config.model_copy(update={"base_url": dead_url()})
         async with Bay.open(target, config) as bay:
             began = time.monotonic()

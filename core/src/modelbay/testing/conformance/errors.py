@@ -112,6 +112,7 @@ class ErrorChecks(Kit):
 
     async def test_a_dead_port_is_unreachable(self, target: Target, rule: Rule) -> None:
         """Where nothing listens, BackendUnreachableError comes, and soon."""
+        target.require("address")
         config = target.config.model_copy(update={"base_url": dead_url()})
         async with Bay.open(target, config) as bay:
             began = time.monotonic()

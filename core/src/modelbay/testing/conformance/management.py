@@ -113,6 +113,7 @@ class ManagementChecks(Kit):
 
     async def test_a_dead_server_is_not_healthy(self, target: Target, rule: Rule) -> None:
         """`health` where nothing listens is a report that says so, or a BackendError."""
+        target.require("address")
         config = target.config.model_copy(update={"base_url": dead_url()})
         async with Bay.open(target, config) as bay:
             _declared(bay, "health")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # What a target may lack. Each one that is missing has to be declared, with the reason.
 Ability: TypeAlias = Literal[
+    "address",  # the provider is a server at an address, which may be dead
     "faults",  # the server can be made to fail: `Target.arm`, `Target.clear`
     "requests",  # what the server was sent can be read: `Target.requests`
     "streams",  # how many streams the server has open can be read: `Target.open_streams`
