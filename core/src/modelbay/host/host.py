@@ -36,11 +36,12 @@ from modelbay.host.loader import Installed, Plugin, load_plugins
 from modelbay.host.registry import Registry
 from modelbay.host.resources import HostResources
 from modelbay.host.streams import EventStream, Fold, error_event
+from modelbay.host.tools import call_tool, management_tools
 from modelbay.models.capabilities import Capabilities, Provenance
 from modelbay.models.catalog import Catalog, DiscoveredModel, ModelInfo
-from modelbay.models.chat import AudioPart, ChatRequest, ChatResult, ImagePart
-from modelbay.models.events import StreamEvent
-from modelbay.models.manage import Action, ManageEvent
+from modelbay.models.chat import AudioPart, ChatRequest, ChatResult, ImagePart, Tool
+from modelbay.models.events import StreamEvent, ToolCall
+from modelbay.models.manage import Action, Done, ManageEvent
 from modelbay.models.media import (
     CompleteRequest,
     EmbedRequest,
@@ -339,7 +340,30 @@ class Host:
         """
         backend = self.registry.handle(provider_id).require()
         stream: EventStream[ManageEvent] = EventStream()
-        return stream.over(backend.manage(action, deadline_s))
+        return stream.over(self._managed(provider_id, backend.manage(action, deadline_s)))
+
+    def tools(self) -> list[Tool]:
+        """Tools a model can call to look after models: `manage_models`, and one for each kind."""
+        return management_tools(self.providers)
+
+    async def call_tool(self, call: ToolCall) -> str:
+        """Do what a model asked one of `tools` for; JSON text for the tool message.
+
+        Raises:
+            InvalidRequestError: It is none of `tools`.
+        """
+        catalog = await self.refresh()
+        return await call_tool(call.name, call.arguments, self.providers, catalog, self.manage)
+
+    async def _managed(
+        self, provider_id: str, managed: AsyncIterator[ManageEvent]
+    ) -> AsyncIterator[ManageEvent]:
+        """The same events; what has changed on the server is looked at anew when it is wanted."""
+        async with closing(managed) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    self.registry.expire(provider_id)
+                yield event
 
     async def _chat(
         self,

@@ -118,6 +118,10 @@ class Registry:
             )
         return shelf.handle
 
+    def expire(self, provider_id: str) -> None:
+        """The next `refresh` looks at this provider, however young its list is."""
+        self._shelves[provider_id].next_look = 0.0
+
     @property
     def provider_ids(self) -> tuple[str, ...]:
         """Every configured and every proposed provider, hidden ones too."""

@@ -11,8 +11,8 @@ from modelbay.errors import ModelbayError
 from modelbay.host.host import Explanation, Host
 from modelbay.host.streams import EventStream
 from modelbay.models.catalog import Catalog, ModelInfo
-from modelbay.models.chat import ChatRequest, ChatResult
-from modelbay.models.events import StreamEvent
+from modelbay.models.chat import ChatRequest, ChatResult, Tool
+from modelbay.models.events import StreamEvent, ToolCall
 from modelbay.models.manage import Action, ManageEvent
 from modelbay.models.media import (
     CompleteRequest,
@@ -114,6 +114,12 @@ class SyncHost:
         return SyncStream(
             self, lambda: self._host.manage(provider_id, action, deadline_s=deadline_s)
         )
+
+    def tools(self) -> list[Tool]:
+        return self._host.tools()
+
+    def call_tool(self, call: ToolCall) -> str:
+        return self._run(self._host.call_tool(call))
 
     def embed(self, request: EmbedRequest) -> EmbedResult:
         return self._run(self._host.embed(request))

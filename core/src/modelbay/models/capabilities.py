@@ -118,6 +118,7 @@ class CapabilityTable(Frozen):
         server_checks_names: The server refuses unknown model names. Where it does not, only
             listed models are let through, since such a server answers any name with some model.
         local: Models of this kind run on hardware of the user's own unless discovery says else.
+        start_hint: How people start a server of this kind, as something to type.
         lives_with_host: What it loads ends with the host: a command that ends at once can neither
             load nor unload, nor see what runs elsewhere.
     """
@@ -130,3 +131,4 @@ class CapabilityTable(Frozen):
     server_checks_names: bool = False
     local: bool = True
     lives_with_host: bool = False
+    start_hint: str = ""
