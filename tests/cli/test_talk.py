@@ -100,7 +100,7 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(
     person: Person, installation: Installation
 ) -> None:
     person.types("/model desk/slow\n")
-    person.sees("model: desk/slow")
+    person.sees("Switched to slow")
     person.types("count\n")
     person.sees("0 1 ")
     person.process.send_signal(signal.SIGINT)
@@ -114,7 +114,7 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(
 
 def test_an_error_is_told_and_the_question_can_be_asked_again(person: Person) -> None:
     person.types("/model desk/refuses\n")
-    person.sees("model: desk/refuses")
+    person.sees("Switched to refuses")
     person.types("hello\n")
     person.sees("error: the key is refused\nhint: set FAKE_API_KEY\n")
     person.types("/model desk/echo\nhello\n")

@@ -15,8 +15,11 @@ COMMANDS = {
     "show": "Show all that is known of a model.",
     "pull": "Download a model.",
     "rm": "Delete a model.",
+    "cp": "Give a model a second name.",
+    "embed": "Turn texts into vectors.",
     "doctor": "Check every provider, plugin and file.",
     "config": "Show the configuration and where it comes from.",
+    "fake": "Start a pretended server.",
     "help": "Show help, with the commands of plugins.",
 }
 

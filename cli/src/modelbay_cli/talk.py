@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from modelbay import ChatRequest, Message, ModelbayError, user
 from modelbay.host.streams import Fold
 from modelbay.models.chat import ContentPart
-from modelbay_cli import facts
+from modelbay_cli import facts, slash
 from modelbay_cli.answer import Reading, answer
 from modelbay_cli.failure import tell
 from modelbay_cli.output import Screen
 from modelbay_cli.session import Session
 
-HELP = """\
-/model REF   go on with another model; without REF: which one it is
-/models      list the models
-/exit        end (also Ctrl-D)
-Ctrl-C       stop an answer; at the prompt: end"""
+HELP = f"""\
+/model REF                go on with another model; without REF: which one it is
+/models                   list the models
+/exit                     end (also Ctrl-D)
+Ctrl-C                    stop an answer; at the prompt: end
+{slash.HELP}"""
 
 
 @dataclass(slots=True)
@@ -39,6 +40,10 @@ class Talk:
     parts: Sequence[ContentPart] = ()
     at_once: bool = False
     _ended: bool = field(default=False, init=False)
+    providers: slash.ProviderCommands = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.providers = slash.ProviderCommands(self.session, self.err)
 
     def run(self, read_line: Callable[[], str]) -> None:
         """Go on until the user ends it.
@@ -87,12 +92,22 @@ class Talk:
             case "/models":
                 self._list()
             case "/model":
-                if argument.strip():
-                    host = self.session.host
-                    self.model = self.session.run(host.resolve(argument.strip())).id
-                self.err.line(f"model: {self.model}", style="dim")
+                self._switch(argument.strip())
+            case _ if self.providers.knows(name.removeprefix("/")):
+                self.providers.run(name.removeprefix("/"), argument.split())
             case _:
                 self.err.line(f"there is no {name}; /help lists what there is")
+
+    def _switch(self, wanted: str) -> None:
+        if not wanted:
+            self.err.line(f"model: {self.model}", style="dim")
+            return
+        host = self.session.host
+        self.session.run(host.refresh())  # S4-111: a model that was pulled meanwhile counts
+        info = self.session.run(host.resolve(wanted))
+        entry = host.catalog.provider(info.ref.provider_id)
+        self.model = info.id
+        self.err.line(slash.switched(info, info.kind if entry is None else entry.label))
 
     def _list(self) -> None:
         catalog = self.session.run(self.session.host.refresh())

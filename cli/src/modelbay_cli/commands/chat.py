@@ -21,6 +21,7 @@ from modelbay_cli.options import (
 )
 from modelbay_cli.output import Screen
 from modelbay_cli.session import Session
+from modelbay_cli.slash import greeting
 from modelbay_cli.talk import Talk, terminal_lines
 
 
@@ -97,6 +98,8 @@ def command(
             if refresh:
                 session.run(host.refresh(force=True))
             if not question:
+                for line in greeting(session.run(host.refresh())):
+                    err.line(line, style="dim")
                 info = session.run(host.resolve(model))
                 err.line(f"{_chosen(info)}; /help lists the commands", style="dim")
                 talk = Talk(session, out, err, info.id, ask, [*start], parts, at_once=no_stream)

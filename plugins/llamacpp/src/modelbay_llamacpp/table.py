@@ -12,6 +12,7 @@ TABLE = CapabilityTable(
         "logs": "llama-server writes its log to its own stderr, or to --log-file FILE",
         "balance": "a llama.cpp server costs nothing per token",
     },
+    start_hint="llama-server -m FILE.gguf   # or a router: llama-server --models-dir FOLDER",
     # A single-model server answers any name with its one model (trap 18), so the list decides.
     server_checks_names=False,
 )
