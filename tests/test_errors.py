@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
@@ -129,3 +130,23 @@ def test_an_interrupted_stream_holds_what_came() -> None:
         "retry_after_s": None,
         "partial": "so f",
     }
+
+
+def test_the_page_of_errors_has_a_row_for_every_code_as_it_is() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
+    rows = [
+        tuple(cell.strip().strip("`") for cell in line.strip("|").split("|"))
+        for line in page.splitlines()
+        if line.startswith("| `")
+    ]
+    kinds = {
+        kind.code: kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.ModelbayError)
+    }
+
+    assert [(row[0], row[1], row[3], row[4], row[5]) for row in rows] == [
+        (code, kinds[code].__name__, "yes" if kinds[code].retryable else "no", str(http), str(end))
+        for code, (http, end) in errors.CODES.items()
+    ]
+    assert all(row[2] for row in rows)
