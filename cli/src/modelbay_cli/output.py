@@ -135,6 +135,13 @@ def _for_eyes(screen: Screen, columns: Sequence[str], sections: Sequence[Section
             screen.line(_aligned(["" if row[i] == NOTHING else row[i] for i in used], widths))
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of the same length as lines, without a header."""
+    clean = [[cell.translate(_IN_A_CELL) for cell in row] for row in rows]
+    widths = [max(_width(cell) for cell in column) for column in zip(*clean, strict=True)]
+    return [_aligned(row, widths) for row in clean]
+
+
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = (
         cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)

@@ -20,7 +20,7 @@ from modelbay.models.manage import (
 )
 from modelbay_cli import facts, figures
 from modelbay_cli.actions import follow, outcome_of
-from modelbay_cli.output import Screen, Section, shown_url, table
+from modelbay_cli.output import Screen, aligned, shown_url
 from modelbay_cli.session import Session
 
 HELP = """\
@@ -142,9 +142,8 @@ class ProviderCommands:
             return
         if title:
             self._err.line(title, style="bold")
-        width = max(len(row) for row in rows)
-        padded = [[*row, *[""] * (width - len(row))] for row in rows]
-        table(self._err, [""] * width, [Section(padded)])
+        for line in aligned(rows):
+            self._err.line(f"  {line}")
 
 
 def _start_hint(handle: ProviderHandle) -> str:
@@ -157,7 +156,7 @@ def _available(model: ModelInfo) -> list[str]:
 
 
 def _in_memory(model: RunningModel) -> list[str]:
-    idle = "" if model.expires_in_s is None else f"until {figures.duration(model.expires_in_s)}"
+    idle = "" if model.expires_in_s is None else f"unloads in {figures.duration(model.expires_in_s)}"
     vram = "" if model.vram_bytes is None else f"{figures.size(model.vram_bytes)} VRAM"
     size = "" if model.size_bytes is None else figures.size(model.size_bytes)
     context = "" if model.context is None else f"{figures.tokens(model.context)} context"
