@@ -156,7 +156,8 @@ def _available(model: ModelInfo) -> list[str]:
 
 
 def _in_memory(model: RunningModel) -> list[str]:
-    idle = "" if model.expires_in_s is None else f"unloads in {figures.duration(model.expires_in_s)}"
+    left_s = model.expires_in_s
+    idle = "" if left_s is None else f"unloads in {figures.duration(left_s)}"
     vram = "" if model.vram_bytes is None else f"{figures.size(model.vram_bytes)} VRAM"
     size = "" if model.size_bytes is None else figures.size(model.size_bytes)
     context = "" if model.context is None else f"{figures.tokens(model.context)} context"
