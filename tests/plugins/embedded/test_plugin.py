@@ -367,3 +367,14 @@ async def test_a_file_that_cannot_be_used_is_no_reason_to_offer_nothing(
             ("files/welcome", "unloaded"),
         ]
     assert result.text == WELCOME_TEXT
+
+
+async def test_a_home_that_cannot_be_written_keeps_nobody_from_the_welcome_model(
+    env: dict[str, str], home: Path
+) -> None:
+    (home / "file").write_text("")
+    env["MODELBAY_HOME"] = str(home / "file" / "under")  # no folder can be made below a file
+    async with open_host(env) as host:
+        result = await host.chat(ChatRequest(messages=[user("hello?")]))
+
+    assert result.text == WELCOME_TEXT

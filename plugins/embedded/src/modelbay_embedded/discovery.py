@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import anyio.to_thread
 
 from modelbay.config import locations
 from modelbay.context import ProviderContext
-from modelbay.errors import BackendUnreachableError, ModelNotFoundError
+from modelbay.errors import BackendError, BackendUnreachableError, ModelNotFoundError
 from modelbay.models.capabilities import Facts
 from modelbay.models.catalog import DiscoveredModel
 from modelbay_embedded.config import DEFAULT_CONTEXT, EmbeddedOptions, home_of
@@ -68,7 +69,7 @@ async def model_file(provider: ProviderContext, name: str) -> ModelFile:
         (file for file in files.values() if name in file.found.aliases), None
     )
     if found is None and name == WELCOME:
-        path = await anyio.to_thread.run_sync(ensure_welcome, _welcome_folder(provider))
+        path = await anyio.to_thread.run_sync(_build_welcome, _welcome_folder(provider))
         size = path.stat().st_size
         return ModelFile(FoundModel(WELCOME, path, "modelbay", path.parent, size), read_gguf(path))
     if found is None:
@@ -183,6 +184,29 @@ def _welcome(engines: Engines) -> DiscoveredModel:
         ),
         evidence={"": "it gives one fixed text"},
     )
+
+
+def _build_welcome(folder: Path) -> Path:
+    """The welcome model's file, in the cache folder or, where that cannot be written, elsewhere.
+
+    Raises:
+        BackendError: Nothing can be written anywhere.
+    """
+    try:
+        return ensure_welcome(folder)
+    except OSError:  # a home that is read-only, or not there
+        pass
+    elsewhere = (
+        Path(tempfile.gettempdir()) / f"modelbay-{os.getuid() if os.name == 'posix' else 'user'}"
+    )
+    try:
+        return ensure_welcome(elsewhere)
+    except OSError as exc:
+        raise BackendError(
+            f"the welcome model cannot be written to {folder} or {elsewhere}: {exc.strerror}",
+            model=WELCOME,
+            hint="set MODELBAY_HOME to a folder that can be written",
+        ) from exc
 
 
 def _welcome_folder(provider: ProviderContext) -> Path:
