@@ -41,7 +41,7 @@ from cli.conftest import Installation, Invoke
         (
             ("pull", "desk/hf.co/user/new:q4"),
             '{"action":"pull","model":"hf.co/user/new:q4"}',
-            "desk/hf.co/user/new:q4 is pulled",
+            "✓ desk/hf.co/user/new:q4 ready",
         ),
         (("rm", "-y", "desk/echo"), '{"action":"delete","model":"echo"}', "desk/echo is deleted"),
     ],
@@ -74,7 +74,7 @@ def test_a_pull_without_a_provider_says_where_it_goes(
     installation: Installation, invoke: Invoke
 ) -> None:
     result = invoke("pull", "hf.co/user/new:q4")
-    assert result.stdout == "desk/hf.co/user/new:q4 is pulled\n"
+    assert result.stdout == "✓ desk/hf.co/user/new:q4 ready\n"
     assert result.stderr.startswith("provider: desk\n")
 
 

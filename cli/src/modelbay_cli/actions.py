@@ -76,13 +76,20 @@ def new_model(host: Host, text: str) -> ModelRef:
 
 
 def act(
-    session: Session, target: ModelRef | str, action: Action, *, as_json: bool, done: str
+    session: Session,
+    target: ModelRef | str,
+    action: Action,
+    *,
+    as_json: bool,
+    done: str,
+    tick: str = "",
 ) -> None:
     """Do an action, show how far it is, and say on stdout that it is done.
 
     Args:
         target: The model, or the id of a provider for all of its models.
         done: What has happened then, such as ``loaded``.
+        tick: Said instead of "is ``done``".
     """
     out = Screen.stdout()
     provider_id = target if isinstance(target, str) else target.provider_id
@@ -97,6 +104,8 @@ def act(
             out.line(encode_event(error_event(exc)).decode())
         raise
     already = isinstance(outcome, Done) and not outcome.changed
-    out.line(f"{target} {'was already' if already else 'is'} {done}")
+    out.line(
+        tick if tick and not already else f"{target} {'was already' if already else 'is'} {done}"
+    )
     if isinstance(outcome, Done) and outcome.message:
         Screen.stderr().line(outcome.message, style="dim")

@@ -56,7 +56,9 @@ def command(
     if as_json:
         out.json({"providers": [facts.provider_json(entry, models) for entry, models in groups]})
     elif groups:
-        table(out, _COLUMNS, [_section(entry, models) for entry, models in groups])
+        # Nobody asked for a proposal, so one that has nothing to show is no row.
+        shown = [(e, found) for e, found in groups if found or not e.implicit or everything]
+        table(out, _COLUMNS, [_section(entry, models) for entry, models in shown])
     if not any(models for _, models in groups):
         missing = f"no model matches '{only}'" if only else "no models found"
         step = (

@@ -34,4 +34,6 @@ def command(ref: str, as_json: bool, deadline_s: float | None) -> None:
             )
         if model.is_legacy_bare:
             Screen.stderr().line(f"provider: {model.provider_id}", style="dim")
-        act(session, model, Pull(model=model.wire_id), as_json=as_json, done="pulled")
+        action = Pull(model=model.wire_id)
+        tick = f"✓ {model} ready"
+        act(session, model, action, as_json=as_json, done="pulled", tick=tick)
