@@ -1,0 +1,1 @@
+"""Ollama behind modelbay, over its own native API."""
