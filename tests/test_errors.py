@@ -23,7 +23,9 @@ from modelbay.errors import (
 
 
 def everything(root: type[ModelbayError] = ModelbayError) -> list[type[ModelbayError]]:
-    return [root, *(each for child in root.__subclasses__() for each in everything(child))]
+    # Plugins may refine an error; the tree is the core's.
+    children = [child for child in root.__subclasses__() if child.__module__ == errors.__name__]
+    return [root, *(each for child in children for each in everything(child))]
 
 
 def made(kind: type[ModelbayError]) -> ModelbayError:

@@ -60,7 +60,7 @@ def env(home: Path) -> dict[str, str]:
         "HOME": str(home),
         "MODELBAY_HOME": str(home / "modelbay"),
         "MODELBAY_MODELS": str(home / "models"),
-        "MODELBAY_DISABLE": "llamacpp",  # whatever listens on its usual port is not ours
+        "MODELBAY_DISABLE": "llamacpp,ollama",  # what listens on their usual ports is not ours
     }
 
 
