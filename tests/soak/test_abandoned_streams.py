@@ -43,7 +43,9 @@ async def test_a_thousand_abandoned_streams_leave_no_connection_task_or_file_beh
     with LlamaCppSimulator([HELD], slots=2 * SIDE_BY_SIDE) as sim:
         config = ProviderConfig(id="sim", kind="llamacpp", base_url=sim.base_url)
         tasks, files = len(asyncio.all_tasks()), open_files()
-        async with Host.open(providers=[config], env={"MODELBAY_DISABLE": "embedded,ollama"}) as host:
+        async with Host.open(
+            providers=[config], env={"MODELBAY_DISABLE": "embedded,ollama"}
+        ) as host:
             await host.refresh()
             for _ in range(STREAMS // SIDE_BY_SIDE):
                 await asyncio.gather(*(abandon(host) for _ in range(SIDE_BY_SIDE)))
