@@ -57,7 +57,7 @@ class Store:
         return self._models.get(name.key)
 
     def newest_first(self) -> list[Installed]:
-        return sorted(self._models.values(), key=lambda entry: -entry.modified_at)
+        return sorted(tuple(self._models.values()), key=lambda entry: -entry.modified_at)
 
     def wanted(
         self, sent: str, release: Release, missing: str = "model '{sent}' not found"
