@@ -106,7 +106,7 @@ MODELS: list[BaseModel] = [
     RerankResult(results=[RankedDocument(index=0, score=1.5)], usage=Usage(1, 0)),
     CompleteRequest(prompt="a", suffix="b", max_tokens=1, stop=["c"]),
     ImageRequest(prompt="a cat", n=2, size="512x512", seed=1, image=PNG),
-    ImageResult(images=[PNG], model="m", format="webp"),
+    ImageResult(images=[PNG], model="m"),
 ]
 
 

@@ -261,19 +261,34 @@ async def fetch_json(
         try:
             await raise_for_status(provider, response, model=model, classify=classify)
             body = await read_body(response, limit=limit)
-            return msgspec.json.decode(body, type=into)
-        except (msgspec.DecodeError, RecursionError) as exc:
-            kind = response.headers.get("content-type", "no content type")
-            raise ProtocolError(
-                f"{method} {_route(path)} answered something unexpected: {exc} ({kind})",
-                status=response.status,
-                provider_id=provider.id,
-                hint=f"is {provider.config.base_url} the right address?",
-                stage="decode",
-            ) from exc
+            return decode_body(provider, response, body, f"{method} {_route(path)}", into)
         except BackendError as exc:
             provider.sign(exc, model)
             raise
+
+
+def decode_body(
+    provider: "ProviderContext", response: HttpResponse, body: bytes, asked: str, into: type[T]
+) -> T:
+    """A whole JSON answer as ``into``.
+
+    Args:
+        asked: What was asked, for the message: ``GET /v1/models``.
+
+    Raises:
+        ProtocolError: It is not JSON, or not of that shape.
+    """
+    try:
+        return msgspec.json.decode(body, type=into)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        kind = response.headers.get("content-type", "no content type")
+        raise ProtocolError(
+            f"{asked} answered something unexpected: {exc} ({kind})",
+            status=response.status,
+            provider_id=provider.id,
+            hint=f"is {provider.config.base_url} the right address?",
+            stage="decode",
+        ) from exc
 
 
 def _transport_error(provider: "ProviderContext", exc: Exception) -> BackendError:

@@ -1,9 +1,17 @@
-"""A whole client for OpenAI-style servers, for plugins: chat, embeddings, rerank, completion."""
+"""A whole client for OpenAI-style servers, for plugins: chat, embeddings, rerank, images."""
 
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
 
-from modelbay.client.http import fetch_json, open_stream, raise_for_status, read_body
+from modelbay.client.http import (
+    decode_body,
+    fetch_json,
+    open_stream,
+    raise_for_status,
+    read_body,
+)
 from modelbay.closing import closing
 from modelbay.errors import (
     BackendError,
@@ -18,11 +26,20 @@ from modelbay.models.media import (
     CompleteRequest,
     EmbedRequest,
     EmbedResult,
+    ImageRequest,
+    ImageResult,
     RerankRequest,
     RerankResult,
 )
 from modelbay.wire.errors import Classify, parse_error_body
 from modelbay.wire.openai_chat import ChatDecoder, Dialect, encode_chat
+from modelbay.wire.openai_images import (
+    ImagesBody,
+    decode_item,
+    encode_edit,
+    encode_image,
+    to_part,
+)
 from modelbay.wire.openai_misc import (
     EmbeddingsBody,
     RerankBody,
@@ -37,6 +54,8 @@ from modelbay.wire.sse import SSEDecoder
 if TYPE_CHECKING:
     from modelbay.context import ProviderContext
 
+IMAGES_LIMIT = 256 * 1024 * 1024  # sixteen images of 4096 x 4096 as base64, with room
+IMAGE_FETCH_S = 60.0
 IDLE_S = 90.0  # three pings of the servers that ping; a running stream that is silent for longer
 
 
@@ -128,6 +147,75 @@ async def rerank(
         classify=classify,
     )
     return decode_rerank(body)
+
+
+async def generate_image(
+    provider: "ProviderContext",
+    request: ImageRequest,
+    model: ModelInfo,
+    *,
+    path: str = "v1/images/generations",
+    edit_path: str = "v1/images/edits",
+    classify: Classify | None = None,
+    response_format: bool = True,
+) -> ImageResult:
+    """Images over ``POST {path}``, or over ``{edit_path}`` for a request that holds an image.
+
+    Args:
+        response_format: Ask for base64; see `encode_image`.
+
+    Raises:
+        ProtocolError: What came is no image, larger than `IMAGES_LIMIT` bytes together, or lies at
+            an address on another host: a server cannot make us fetch from elsewhere.
+    """
+    fields = encode_image(request, model.ref.wire_id, response_format=response_format)
+    if request.image is None:
+        sending = open_stream(provider, "POST", path, json=fields)
+    else:
+        boundary = uuid.uuid4().hex
+        sending = open_stream(
+            provider,
+            "POST",
+            edit_path,
+            content=encode_edit(fields, request.image, boundary),
+            headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
+        )
+    try:
+        async with sending as response:
+            await raise_for_status(provider, response, model=str(model.ref), classify=classify)
+            raw = await read_body(response, limit=IMAGES_LIMIT)
+            body = decode_body(provider, response, raw, "image generation", ImagesBody)
+        images = []
+        for item in body.data:
+            found = decode_item(item)
+            if isinstance(found, str):
+                found = await _fetch_image(provider, found, classify)
+            images.append(to_part(found))
+    except BackendError as exc:
+        provider.sign(exc, str(model.ref))
+        raise
+    if not images:
+        raise ProtocolError("the server made no image", provider_id=provider.id, stage="decode")
+    return ImageResult(images=images, model=body.model)
+
+
+async def _fetch_image(provider: "ProviderContext", url: str, classify: Classify | None) -> bytes:
+    """An image that the server left at an address of its own.
+
+    Raises:
+        ProtocolError: The address is another host's, or the image is too large.
+    """
+    address = urlsplit(urljoin(f"{provider.base_url}/", url))
+    own = urlsplit(provider.base_url)
+    if (address.scheme, address.netloc) != (own.scheme, own.netloc):
+        raise ProtocolError(
+            f"the server left the image at another host ({address.hostname}), which is not asked",
+            hint="have the server answer with response_format b64_json",
+            stage="decode",
+        )
+    async with open_stream(provider, "GET", address.geturl(), deadline_s=IMAGE_FETCH_S) as response:
+        await raise_for_status(provider, response, classify=classify)
+        return await read_body(response, limit=IMAGES_LIMIT)
 
 
 async def _events(

@@ -1,6 +1,6 @@
 """Embeddings, reranking and image generation: requests and results."""
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field
 
@@ -61,7 +61,12 @@ class CompleteRequest(Frozen):
     extra: JsonObject = {}
 
 
+ImageFormat: TypeAlias = Literal["png", "jpeg", "webp"]
+
+
 class ImageRequest(Frozen):
+    """Images from a text, or with ``image`` a changed image."""
+
     model: ModelRef | str | None = None
     prompt: str
     n: int = Field(default=1, ge=1, le=16)
@@ -72,8 +77,7 @@ class ImageRequest(Frozen):
 
 
 class ImageResult(Frozen):
-    """The images as chat image parts, so that they can be sent straight back (S1-11)."""
+    """The images as chat image parts with base64 data: they can be sent straight back (S1-11)."""
 
     images: list[ImagePart]
     model: str | None = None
-    format: Literal["png", "jpeg", "webp"] = "png"
