@@ -344,3 +344,49 @@ def test_a_file_that_cannot_be_read_is_named() -> None:
         "/secret.json: cannot be read: Permission denied",
         "check the permissions of /secret.json",
     )
+
+
+def test_a_provider_may_stand_in_one_line() -> None:
+    """S1-07: as an entry by itself, or as the address of one."""
+    text = """{"providers": [
+        "acme://token@host:8080#desk",
+        {"id": "lab", "baseUrl": "acme://other@host:9090", "label": "Lab", "sidecarUrl": "http://s"},
+        {"id": "own", "baseUrl": "acme://other@host", "apiKey": "mine"}
+    ]}"""
+    desk, lab, own = parse_providers_file(text, WHERE).providers
+
+    assert [(c.id, c.kind, c.base_url, c.label, c.extra) for c in (desk, lab, own)] == [
+        ("desk", "acme", "http://host:8080", "", {}),
+        ("lab", "acme", "http://host:9090", "Lab", {"sidecarUrl": "http://s"}),
+        ("own", "acme", "http://host", "", {}),
+    ]
+    keys = [c.api_key.get_secret_value() for c in (desk, lab, own) if c.api_key]
+    assert keys == ["token", "other", "mine"]
+    assert lab.over_tls().base_url == "https://host:9090"
+
+
+@pytest.mark.parametrize(
+    ("entry", "pointer", "message"),
+    [
+        ('"acme://a:secret@h"', "/providers/0", "this is no KIND://TOKEN@HOST:PORT: it holds a"),
+        (
+            '{"id": "a", "baseUrl": "acme://secret@h?x"}',
+            "/providers/0/baseUrl",
+            "this is no KIND://TOKEN@HOST:PORT: it holds a",
+        ),
+        (
+            '{"id": "a", "kind": "labs", "baseUrl": "acme://secret@h"}',
+            "/providers/0/baseUrl",
+            "expected an address that starts with http:// or https://",
+        ),
+    ],
+)
+def test_a_line_that_is_wrong_is_told_without_what_it_holds(
+    entry: str, pointer: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_providers_file(f'{{"providers": [{entry}]}}', WHERE)
+
+    assert raised.value.pointer == pointer
+    assert message in str(raised.value)
+    assert "secret" not in f"{raised.value!r} {raised.value.hint}"

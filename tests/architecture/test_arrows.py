@@ -69,8 +69,10 @@ MAY_IMPORT = {
     "models": ("refs", "errors"),
     "closing.py": (),
     "deadline.py": ("errors",),
-    "config.py": ("errors", "models"),
+    "dsn.py": ("errors", "models"),
+    "config.py": ("errors", "models", "dsn"),
     "resolve.py": ("models",),
+    "keys.py": ("errors",),
     "context.py": ("errors", "models", "config"),
     "hookspecs.py": ("context", "models"),
     "wire": ("errors", "models"),
@@ -83,6 +85,8 @@ MAY_IMPORT = {
         "hookspecs",
         "resolve",
         "config",
+        "dsn",
+        "keys",
         "deadline",
         "closing",
     ),
@@ -156,7 +160,16 @@ def test_only_context_client_and_host_know_the_http_library() -> None:
     assert offenders(files("."), r"httpx(\..*)?") == []  # one library, not two
 
 
-PURE = ("wire", "models", "resolve.py", "hookspecs.py", "refs.py", "errors.py", "config.py")
+PURE = (
+    "wire",
+    "models",
+    "resolve.py",
+    "hookspecs.py",
+    "refs.py",
+    "errors.py",
+    "config.py",
+    "dsn.py",
+)
 
 
 def test_what_trio_would_need_imports_no_asyncio() -> None:

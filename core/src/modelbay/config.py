@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
+from modelbay.dsn import kind_of, parse_dsn
 from modelbay.errors import ConfigError
 from modelbay.models.frozen import JsonObject
 from modelbay.models.provider import ProviderConfig
@@ -106,6 +107,8 @@ def config_error(exc: ValueError, *, where: str, prefix: tuple[str | int, ...] =
 
 def _provider(entry: object, where: str, index: int) -> ProviderConfig:
     pointer = f"/providers/{index}"
+    if isinstance(entry, str) and kind_of(entry) is not None:
+        return parse_dsn(entry, where=where, pointer=pointer)
     if not isinstance(entry, dict):
         raise _expected(where, pointer, "an object with id, kind and baseUrl", entry)
     for key in ("source", "implicit"):
@@ -120,10 +123,23 @@ def _provider(entry: object, where: str, index: int) -> ProviderConfig:
             pointer=_pointer(("providers", index, snake[0])),
             hint=f"names are camelCase here: '{camel}'",
         )
+    address = entry.get("baseUrl")
     try:
+        kind = kind_of(address) if isinstance(address, str) else None
+        if kind is not None and entry.get("kind", kind) == kind:
+            given = parse_dsn(str(address), where=where, pointer=f"{pointer}/baseUrl")
+            return _with_dsn(entry, kind, given)
         return ProviderConfig.model_validate(entry)
     except ValidationError as exc:
         raise config_error(exc, where=where, prefix=("providers", index)) from exc
+
+
+def _with_dsn(entry: JsonObject, kind: str, given: ProviderConfig) -> ProviderConfig:
+    """An entry whose ``baseUrl`` is a DSN: the entry's own keys win."""
+    plain = {"id": given.id, "kind": kind, **entry, "baseUrl": given.base_url}
+    config = ProviderConfig.model_validate(plain)
+    dsn = given.model_copy(update={name: getattr(config, name) for name in config.model_fields_set})
+    return dsn if config.api_key is not None else dsn.model_copy(update={"api_key": given.api_key})
 
 
 def _text(document: JsonObject, key: str, where: str) -> str | None:

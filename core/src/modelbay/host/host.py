@@ -8,8 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import SecretStr
-
 from modelbay.closing import closing
 from modelbay.config import (
     Locations,
@@ -23,7 +21,6 @@ from modelbay.deadline import Watchdog
 from modelbay.errors import (
     ConfigError,
     ModelbayError,
-    PluginContractError,
     PluginLoadError,
     UnknownModelError,
     UnknownProviderError,
@@ -35,8 +32,10 @@ from modelbay.host.handles import ProviderHandle
 from modelbay.host.loader import Installed, Plugin, load_plugins
 from modelbay.host.registry import Registry
 from modelbay.host.resources import HostResources
+from modelbay.host.roster import call_roll
 from modelbay.host.streams import EventStream, Fold, error_event
 from modelbay.host.tools import call_tool, management_tools
+from modelbay.keys import KeyStore
 from modelbay.models.capabilities import Capabilities, Provenance
 from modelbay.models.catalog import Catalog, DiscoveredModel, ModelInfo
 from modelbay.models.chat import AudioPart, ChatRequest, ChatResult, ImagePart, Tool
@@ -84,6 +83,7 @@ class Host:
         self,
         *,
         file: ProvidersFile,
+        also: Sequence[ProviderConfig] = (),
         places: Locations,
         env: Mapping[str, str],
         installed: Installed,
@@ -96,14 +96,15 @@ class Host:
         self.installed = installed
         self._resources = resources
         self._clock = clock
-        self._misconfigured: dict[str, ConfigError] = {}
         by_kind = {
             name: plugin
             for plugin in installed.plugins
             if plugin.state != "duplicate"
             for name in (plugin.kind, *plugin.aliases)
         }
-        handles = [self._handle(config, by_kind) for config in self._providers(by_kind)]
+        self.keys = KeyStore(places.data / "keys.json")
+        self.roster = call_roll(file.providers, also, env, installed.plugins, by_kind, self.keys)
+        handles = [self._handle(config, by_kind) for config in self.roster.providers]
         self.providers: tuple[ProviderHandle, ...] = tuple(handles)
         self._default_provider = self._choose_default_provider()
         self.registry = Registry(
@@ -115,6 +116,7 @@ class Host:
         cls,
         *,
         providers: Sequence[ProviderConfig] | None = None,
+        also: Sequence[ProviderConfig] = (),
         env: Mapping[str, str] | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         installed: Installed | None = None,
@@ -125,6 +127,7 @@ class Host:
         Args:
             providers: Instead of the ones in ``providers.json``, which is then not read.
                 Proposals of plugins still join, for kinds that are not among them.
+            also: More of them; they win over those of the file with the same id.
             env: Instead of the process's environment.
             transport: The caller's own HTTP transport; it stays the caller's to close.
             installed: Plugins loaded earlier; several hosts may share them.
@@ -143,6 +146,7 @@ class Host:
             installed = load_plugins(env, wrappers=file.wrappers)
         return cls(
             file=file,
+            also=also,
             places=places,
             env=env,
             installed=installed,
@@ -402,60 +406,9 @@ class Host:
 
     # --- how it is put together ------------------------------------------------------------------
 
-    def _providers(self, by_kind: Mapping[str, Plugin]) -> list[ProviderConfig]:
-        """The file's providers, then what plugins of other kinds propose."""
-        configured = [config for config in self.file.providers if config.enabled]
-        mentioned = {
-            by_kind[config.kind].kind for config in self.file.providers if config.kind in by_kind
-        }
-        taken = {config.id for config in self.file.providers}
-        proposed: dict[str, ProviderConfig] = {}
-        for plugin in self.installed.plugins:
-            if plugin.manager is None or plugin.kind in mentioned:
-                continue
-            for config in self._proposals(plugin):
-                if config.id not in taken:
-                    taken.add(config.id)
-                    proposed[config.id] = config
-        ids = select.order(
-            [config.id for config in configured],
-            [(config.id, config.kind, config.source) for config in proposed.values()],
-        )
-        found = {config.id: config for config in configured} | proposed
-        return [self._with_key(found[provider_id]) for provider_id in ids]
-
-    def _proposals(self, plugin: Plugin) -> Sequence[ProviderConfig]:
-        assert plugin.manager is not None  # the caller looked
-        try:
-            proposed = plugin.manager.hook.default_providers(env=self.env) or ()
-            if not all(isinstance(config, ProviderConfig) for config in proposed):
-                raise TypeError
-        except ConfigError as exc:  # a variable of the user's is wrong, and nothing of the plugin's
-            problem = ProviderConfig(id=plugin.kind, kind=plugin.kind, source="environment")
-            self._misconfigured[problem.id] = exc
-            return [problem]
-        except Exception as exc:
-            plugin.state, plugin.manager = "broken", None
-            # The words of a foreign exception may hold anything the environment does.
-            plugin.error = PluginContractError(
-                f"plugin '{plugin.kind}': default_providers failed: {type(exc).__name__}",
-                hint=f"pip uninstall {plugin.dist}   # or upgrade it",
-            )
-            return ()
-        return [
-            config if config.implicit else config.model_copy(update={"source": "loopback"})
-            for config in proposed
-        ]
-
-    def _with_key(self, config: ProviderConfig) -> ProviderConfig:
-        if config.api_key is not None or not config.api_key_env:
-            return config
-        value = self.env.get(config.api_key_env)
-        return config.model_copy(update={"api_key": SecretStr(value)}) if value else config
-
     def _handle(self, config: ProviderConfig, by_kind: Mapping[str, Plugin]) -> ProviderHandle:
-        if config.id in self._misconfigured:
-            return ProviderHandle(config, problem=self._misconfigured[config.id])
+        if config.id in self.roster.problems:
+            return ProviderHandle(config, problem=self.roster.problems[config.id])
         plugin = by_kind.get(config.kind)
         if plugin is None:
             return ProviderHandle(
@@ -469,9 +422,12 @@ class Host:
             )
         if plugin.manager is None:
             return ProviderHandle(config, problem=_absent(plugin, config))
-        context = ProviderContext(config, self._resources)
         try:
-            backend = Backend(plugin.kind, plugin.manager, context)
+            backend = Backend(plugin.kind, plugin.manager, ProviderContext(config, self._resources))
+            if backend.table.tls_in_dsn and (secure := config.over_tls()) is not config:
+                config = secure
+                context = ProviderContext(config, self._resources)
+                backend = Backend(plugin.kind, plugin.manager, context)
         except ModelbayError as exc:
             return ProviderHandle(config, problem=exc)
         return ProviderHandle(config, backend, Resolver(config, backend.table))

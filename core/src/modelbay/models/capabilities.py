@@ -121,6 +121,7 @@ class CapabilityTable(Frozen):
         start_hint: How people start a server of this kind, as something to type.
         lives_with_host: What it loads ends with the host: a command that ends at once can neither
             load nor unload, nor see what runs elsewhere.
+        tls_in_dsn: ``KIND://host`` means https here.
     """
 
     rows: tuple[TableRow, ...] = ()
@@ -132,3 +133,4 @@ class CapabilityTable(Frozen):
     local: bool = True
     lives_with_host: bool = False
     start_hint: str = ""
+    tls_in_dsn: bool = False

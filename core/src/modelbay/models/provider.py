@@ -1,9 +1,9 @@
 """One configured instance of a kind of backend."""
 
 import re
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
-from pydantic import ConfigDict, Field, SecretStr, field_validator
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 from pydantic.alias_generators import to_camel
 
 from modelbay.models.capabilities import Facts
@@ -52,6 +52,20 @@ class ProviderConfig(Frozen):
     enabled: bool = True
     source: ProviderSource = "configured"
     models: dict[str, Facts] = {}
+    _from_dsn: bool = PrivateAttr(default=False)
+
+    @classmethod
+    def from_dsn(cls, *, id: str, kind: str, base_url: str, api_key: SecretStr | None) -> Self:
+        """A provider given in one line: whether its address is http or https says its kind."""
+        config = cls(id=id, kind=kind, base_url=base_url, api_key=api_key)
+        config._from_dsn = True
+        return config
+
+    def over_tls(self) -> Self:
+        """The same, its address with https if it was given as a DSN."""
+        if not self._from_dsn or not self.base_url.startswith("http://"):
+            return self
+        return self.model_copy(update={"base_url": f"https{self.base_url[4:]}"})
 
     @field_validator("id")
     @classmethod
