@@ -98,8 +98,17 @@ def _never_fail_to_encode() -> None:
     epilog=ready.MORE,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+@click.option(
+    "-p",
+    "--provider",
+    "providers",
+    multiple=True,
+    metavar="DSN",
+    help="Use KIND://TOKEN@HOST:PORT too.",
+)
 @click.version_option(
     ready.VERSION, "-V", "--version", prog_name="modelbay", message="%(prog)s %(version)s"
 )
-def app() -> None:
-    pass
+@click.pass_context
+def app(ctx: click.Context, providers: tuple[str, ...]) -> None:
+    ctx.ensure_object(Invocation).providers = providers

@@ -23,9 +23,11 @@ class Invocation:
 
     Attributes:
         verbosity: How often ``-v`` was given: 1 logs HTTP, 2 shows tracebacks.
+        providers: Those of ``--provider``, as they were written.
     """
 
     verbosity: int = 0
+    providers: tuple[str, ...] = ()
 
 
 def exit_code_of(exc: BaseException, invocation: Invocation) -> int:

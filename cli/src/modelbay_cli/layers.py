@@ -9,7 +9,7 @@ from modelbay import Host, ProviderConfig
 from modelbay.config import Locations
 from modelbay_cli.output import shown_url
 
-Layer: TypeAlias = Literal["flag", "file", "environment", "discovered", "default"]
+Layer: TypeAlias = Literal["flag", "file", "environment", "stored", "discovered", "default"]
 
 SET = "(set)"
 _SECRET = re.compile(r"key|token|secret|passw|credential|authorization", re.IGNORECASE)
@@ -88,7 +88,10 @@ def configured(host: Host) -> list[ProviderConfig]:
 def _provider(config: ProviderConfig, host: Host) -> Iterator[Voice]:
     index = next((i for i, p in enumerate(host.file.providers) if p.id == config.id), None)
     source: Layer
-    if index is not None:
+    origin = host.roster.origins.get(config.id)
+    if origin is not None:
+        source, where = ("environment", origin) if origin in host.env else ("flag", "--provider")
+    elif index is not None:
         source, where = "file", f"{host.file.where}#/providers/{index}"
     elif config.source == "environment":
         source, where = "environment", f"read by the plugin for {config.kind}"
@@ -97,18 +100,19 @@ def _provider(config: ProviderConfig, host: Host) -> Iterator[Voice]:
     for name, value in shown(config).items():
         field = next((field for field, alias in _FIELDS.items() if alias == name), None)
         key = f"providers.{config.id}.{name}"
-        place = f"{where}/{name}" if index is not None else where
+        place = f"{where}/{name}" if source == "file" else where
         if field is not None and field not in config.model_fields_set:
             yield Voice(key, value, "default", "")
-        elif name == "apiKey" and _key_is_from_environment(config, host):
-            yield Voice(key, value, "environment", config.api_key_env or "")
+        elif name == "apiKey" and config.id in host.roster.key_places:
+            yield _key_voice(key, value, host.roster.key_places[config.id])
         else:
             yield Voice(key, value, source, place)
 
 
-def _key_is_from_environment(config: ProviderConfig, host: Host) -> bool:
-    in_file = next((p.api_key for p in host.file.providers if p.id == config.id), None)
-    return in_file is None and bool(config.api_key_env and host.env.get(config.api_key_env))
+def _key_voice(key: str, value: object, place: str) -> Voice:
+    if place in ("keyring", "file"):
+        return Voice(key, value, "stored", f"modelbay keys ({place})")
+    return Voice(key, value, "environment", place)
 
 
 def shown(config: ProviderConfig) -> dict[str, Any]:

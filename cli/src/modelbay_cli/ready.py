@@ -17,8 +17,11 @@ COMMANDS = {
     "rm": "Delete a model.",
     "cp": "Give a model a second name.",
     "embed": "Turn texts into vectors.",
+    "image": "Make an image from a text.",
+    "logs": "Print a server's log.",
     "doctor": "Check every provider, plugin and file.",
     "config": "Show the configuration and where it comes from.",
+    "keys": "Store the keys of hosted providers.",
     "fake": "Start a pretended server.",
     "help": "Show help, with the commands of plugins.",
 }
@@ -42,8 +45,9 @@ def help_text() -> str:
         "Usage: modelbay [OPTIONS] COMMAND [ARGS]...\n\n"
         f"  {SUMMARY}\n\n"
         "Options:\n"
-        "  -V, --version  Show the version and exit.\n"
-        "  -h, --help     Show this message and exit.\n\n"
+        "  -p, --provider DSN  Use KIND://TOKEN@HOST:PORT too.\n"
+        "  -V, --version       Show the version and exit.\n"
+        "  -h, --help          Show this message and exit.\n\n"
         f"Commands:\n{commands}\n"
         f"  {MORE}\n"
     )

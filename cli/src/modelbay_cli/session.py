@@ -5,10 +5,26 @@ from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import click
+
 from modelbay import Host, ProviderConfig
+from modelbay.dsn import parse_dsn
 from modelbay.errors import BackendTimeoutError
+from modelbay_cli.failure import Invocation
 
 T = TypeVar("T")
+
+
+def _named() -> list[ProviderConfig]:
+    """The providers of ``--provider``.
+
+    Raises:
+        ConfigError: One of them cannot be read.
+    """
+    context = click.get_current_context(silent=True)
+    invocation = None if context is None else context.find_object(Invocation)
+    texts = () if invocation is None else invocation.providers
+    return [parse_dsn(text, where="--provider") for text in texts]
 
 
 class Session:
@@ -29,7 +45,7 @@ class Session:
         deadline_s: float | None = None,
         providers: Sequence[ProviderConfig] | None = None,
     ) -> None:
-        self.host = Host.open(providers=providers)
+        self.host = Host.open(providers=providers, also=_named())
         self._deadline_s = deadline_s
         self._runner = asyncio.Runner()
 
