@@ -11,10 +11,10 @@ import pytest
 from modelbay.client.openai_compat import generate_image
 from modelbay.errors import InvalidRequestError, ProtocolError, UnsupportedFeatureError
 from modelbay.models.chat import ChatRequest, ImagePart, user
-from modelbay.models.media import ImageRequest, ImageResult
+from modelbay.models.media import ImageRequest, ImageResult, image_format
 from modelbay.testing.simulator import Exchange, Simulator
 from modelbay.wire.openai_chat import Dialect, encode_chat
-from modelbay.wire.openai_images import image_format, to_part
+from modelbay.wire.openai_images import to_part
 from pretend import lent, model
 
 pytestmark = pytest.mark.anyio

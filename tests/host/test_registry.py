@@ -19,6 +19,7 @@ from modelbay.errors import (
 )
 from modelbay.host.backend import Backend
 from modelbay.host.handles import ProviderHandle
+from modelbay.host.list_cache import ListCache
 from modelbay.host.registry import Registry
 from modelbay.models.catalog import DiscoveredModel, Problem, ProviderEntry
 from modelbay.resolve import Resolver
@@ -61,9 +62,20 @@ def task(work: object) -> "asyncio.Task[None]":
 
 
 def registry(
-    *handles: ProviderHandle, clock: Callable[[], float] | None = None, default: str | None = None
+    *handles: ProviderHandle,
+    clock: Callable[[], float] | None = None,
+    default: str | None = None,
+    cache: ListCache | None = None,
+    jitter: float = 0.0,
 ) -> Registry:
-    return Registry(handles, default_provider=default, spawn=task, clock=clock or jumping().time)
+    return Registry(
+        handles,
+        default_provider=default,
+        spawn=task,
+        clock=clock or jumping().time,
+        cache=cache,
+        jitter=lambda: jitter,
+    )
 
 
 def shown(held: Registry) -> dict[str, tuple[str, list[str]]]:

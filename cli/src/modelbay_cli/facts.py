@@ -113,5 +113,6 @@ def provider_json(entry: ProviderEntry, models: list[ModelInfo]) -> dict[str, An
         "problem": None if entry.problem is None else entry.problem.model_dump(mode="json"),
         "age_s": None if entry.age_s is None else round(entry.age_s, 3),
         "took_s": None if entry.took_s is None else round(entry.took_s, 3),
+        "next_look_s": None if entry.next_look_s is None else round(entry.next_look_s, 3),
         "models": [model_json(model) for model in models],
     }

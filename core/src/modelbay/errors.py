@@ -285,3 +285,20 @@ def http_status(error: ModelbayError) -> int:
 def exit_code(error: ModelbayError) -> int:
     """The exit code the command line gives this error."""
     return CODES[error.code][1]
+
+
+def from_code(
+    code: str, message: str, *, provider_id: str | None = None, hint: str | None = None
+) -> ModelbayError:
+    """An error that was written down, made anew; of an unknown code it is a `BackendError`."""
+    kind = _kinds(ModelbayError).get(code, BackendError)
+    error = kind(message, hint=hint)
+    error.provider_id = provider_id
+    return error
+
+
+def _kinds(top: type[ModelbayError]) -> dict[str, type[ModelbayError]]:
+    found = {top.code: top}
+    for kind in top.__subclasses__():
+        found |= _kinds(kind)
+    return found

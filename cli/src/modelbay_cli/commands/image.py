@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 
 from modelbay import Host, ImagePart, ImageRequest
-from modelbay.models.media import ImageResult
-from modelbay.wire.openai_images import image_format
+from modelbay.models.media import ImageResult, image_format
 from modelbay_cli.options import deadline_option, examples, json_option, verbose_option
 from modelbay_cli.output import Screen
 from modelbay_cli.session import Session

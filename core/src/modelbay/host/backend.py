@@ -13,6 +13,7 @@ from modelbay.deadline import Watchdog
 from modelbay.errors import (
     ModelbayError,
     PluginContractError,
+    ProtocolError,
     UnsupportedActionError,
     UnsupportedFeatureError,
 )
@@ -43,6 +44,8 @@ _WORDS = {
     "logs": "show a log",
     "balance": "tell a balance",
 }
+
+MODELS_LIMIT = 20_000  # the largest hosted list known has some hundreds
 
 _CHAT_EVENTS = frozenset(EVENT_TYPES) - {ErrorEvent}
 _CHAT_END = frozenset({Finish})
@@ -78,11 +81,19 @@ class Backend:
         Raises:
             BackendError: The server could not be asked.
             PluginContractError: What came is no sequence of models, or names one twice.
+            ProtocolError: There are more than `MODELS_LIMIT`.
         """
         hook = "discover_models"
         models = await self._await(hook, self._call(hook, provider=self.context))
         if not isinstance(models, (list, tuple)):
             self._breach(hook, f"gave {type(models).__name__} instead of a list of models")
+        if len(models) > MODELS_LIMIT:
+            raise ProtocolError(
+                f"provider '{self.context.id}' lists {len(models)} models; more than"
+                f" {MODELS_LIMIT} are not taken",
+                provider_id=self.context.id,
+                hint=f"is {self.context.config.base_url or 'this'} the right address?",
+            )
         seen: set[str] = set()
         for model in models:
             if not isinstance(model, DiscoveredModel):

@@ -16,12 +16,14 @@ class ProviderHandle:
     Attributes:
         backend: Who answers for it; ``None`` if its kind is not installed or its plugin broken.
         problem: Why there is no backend.
+        version: The plugin's.
     """
 
     config: ProviderConfig
     backend: Backend | None = None
     resolver: Resolver | None = None
     problem: ModelbayError | None = None
+    version: str = ""
 
     @property
     def id(self) -> str:

@@ -29,6 +29,7 @@ from modelbay.errors import (
 from modelbay.host import select
 from modelbay.host.backend import Backend
 from modelbay.host.handles import ProviderHandle
+from modelbay.host.list_cache import ListCache
 from modelbay.host.loader import Installed, Plugin, load_plugins
 from modelbay.host.registry import Registry
 from modelbay.host.resources import HostResources
@@ -89,6 +90,7 @@ class Host:
         installed: Installed,
         resources: HostResources,
         clock: Callable[[], float],
+        cache: ListCache | None = None,
     ) -> None:
         self.file = file
         self.locations = places
@@ -108,7 +110,11 @@ class Host:
         self.providers: tuple[ProviderHandle, ...] = tuple(handles)
         self._default_provider = self._choose_default_provider()
         self.registry = Registry(
-            handles, default_provider=self._default_provider, spawn=resources.task, clock=clock
+            handles,
+            default_provider=self._default_provider,
+            spawn=resources.task,
+            clock=clock,
+            cache=cache,
         )
 
     @classmethod
@@ -121,6 +127,7 @@ class Host:
         transport: "httpx.AsyncBaseTransport | None" = None,
         installed: Installed | None = None,
         clock: Callable[[], float] = time.monotonic,
+        cache: bool = False,
     ) -> Self:
         """Read the configuration, load the plugins, ask each for its table. No network.
 
@@ -131,6 +138,8 @@ class Host:
             env: Instead of the process's environment.
             transport: The caller's own HTTP transport; it stays the caller's to close.
             installed: Plugins loaded earlier; several hosts may share them.
+            cache: Begin with the lists of models that an earlier program left in the cache folder,
+                and leave this one's there.
 
         Raises:
             ConfigError: The configuration is malformed.
@@ -152,6 +161,7 @@ class Host:
             installed=installed,
             resources=HostResources(env, transport=transport, clock=clock),
             clock=clock,
+            cache=ListCache(places.cache) if cache else None,
         )
 
     async def __aenter__(self) -> Self:
@@ -180,8 +190,17 @@ class Host:
         """The models as last seen; never waits. `refresh` looks anew."""
         return self.registry.catalog
 
-    async def refresh(self, provider_id: str | None = None, *, force: bool = False) -> Catalog:
+    async def refresh(
+        self,
+        provider_id: str | None = None,
+        *,
+        force: bool = False,
+        stale_is_enough: bool = False,
+    ) -> Catalog:
         """Look at the providers whose list is too old (all of them with ``force``).
+
+        With ``stale_is_enough`` only those are waited for that have no good list at all;
+        `registry.stale` names the others.
 
         Never raises for a provider that fails: it stands in the catalogue with its problem.
 
@@ -190,7 +209,11 @@ class Host:
         """
         if provider_id is not None:
             self.registry.handle(provider_id)
-        await self.registry.refresh(None if provider_id is None else [provider_id], force=force)
+        await self.registry.refresh(
+            None if provider_id is None else [provider_id],
+            force=force,
+            stale_is_enough=stale_is_enough,
+        )
         return self.registry.catalog
 
     async def resolve(
@@ -430,7 +453,8 @@ class Host:
                 backend = Backend(plugin.kind, plugin.manager, context)
         except ModelbayError as exc:
             return ProviderHandle(config, problem=exc)
-        return ProviderHandle(config, backend, Resolver(config, backend.table))
+        resolver = Resolver(config, backend.table)
+        return ProviderHandle(config, backend, resolver, version=plugin.version)
 
     def _choose_default_provider(self) -> str | None:
         wanted = self.file.default_provider

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,8 +16,10 @@ from modelbay.errors import (
     PluginError,
     UnknownProviderError,
     WrongServerError,
+    from_code,
 )
 from modelbay.host.handles import ProviderHandle
+from modelbay.host.list_cache import ListCache
 from modelbay.models.catalog import (
     Catalog,
     DiscoveredModel,
@@ -30,6 +33,7 @@ from modelbay.refs import ModelRef
 log = logging.getLogger("modelbay")
 
 TTL_S = 300.0
+JITTER = 0.1  # part of the TTL, so that providers read together are not all read again together
 FAILURE_TTL_S = 15.0
 GRACE_S = 0.1  # how long a cancelled look may take to end before it is left to itself
 
@@ -73,6 +77,8 @@ class Registry:
     Args:
         clock: Seconds, only forward.
         spawn: Runs a flight as a task that the host owns.
+        cache: Where lists of earlier programs lie, and where this one's go.
+        jitter: From 0 to 1; what part of `JITTER` a list's life is shortened by.
     """
 
     def __init__(
@@ -82,14 +88,20 @@ class Registry:
         default_provider: str | None,
         spawn: Callable[..., asyncio.Task[None]],
         clock: Callable[[], float] = time.monotonic,
+        cache: ListCache | None = None,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._clock = clock
         self._spawn = spawn
+        self._cache = cache
+        self._jitter = jitter
         self._default = default_provider
         self._shelves = {handle.id: _Shelf(handle) for handle in handles}
         for shelf in self._shelves.values():
             if shelf.handle.problem is not None:
                 shelf.status, shelf.problem = "misconfigured", shelf.handle.problem
+            else:
+                self._restore(shelf)
         self._generation = 0
         self._by_id: dict[str, ModelInfo] = {}
         self._listed: dict[str, tuple[ModelInfo, ...]] = {}
@@ -139,9 +151,26 @@ class Registry:
     def problem_of(self, provider_id: str) -> ModelbayError | None:
         return self._shelves[provider_id].problem
 
-    async def refresh(self, provider_ids: Sequence[str] | None = None, *, force: bool) -> None:
+    @property
+    def stale(self) -> tuple[str, ...]:
+        """The providers that have a good list which is too old."""
+        now = self._clock()
+        return tuple(
+            provider_id
+            for provider_id, shelf in self._shelves.items()
+            if shelf.status == "ok" and now >= shelf.next_look
+        )
+
+    async def refresh(
+        self,
+        provider_ids: Sequence[str] | None = None,
+        *,
+        force: bool,
+        stale_is_enough: bool = False,
+    ) -> None:
         """Look at these providers (all by default) side by side, if their last look is too old.
 
+        With ``stale_is_enough`` a list that is too old is not waited for: see `stale`.
         Takes as long as the slowest healthy one, and never longer than the largest
         `probe_timeout_s`. Failures end up in the catalogue, not here.
         """
@@ -151,7 +180,8 @@ class Registry:
             shelf = self._shelves[provider_id]
             if shelf.handle.backend is None:
                 continue
-            if shelf.flight is None and (force or now >= shelf.next_look):
+            due = now >= shelf.next_look and not (stale_is_enough and shelf.status == "ok")
+            if shelf.flight is None and (force or due):
                 shelf.flight = self._spawn(self._look(shelf))
             if shelf.flight is not None:
                 flights.append(shelf.flight)
@@ -196,14 +226,52 @@ class Registry:
         self._merge()
 
     def _keep(self, shelf: _Shelf, found: tuple[DiscoveredModel, ...]) -> None:
+        self._shelve(shelf, found)
+        loading = bool(found) and all(model.state == "loading" for model in found)
+        shelf.status, shelf.problem = ("loading" if loading else "ok"), None
+        shelf.read_at = self._clock()
+        life_s = FAILURE_TTL_S if loading else TTL_S * (1 - JITTER * self._jitter())
+        shelf.next_look = shelf.read_at + life_s
+        self._remember(shelf)
+
+    def _shelve(self, shelf: _Shelf, found: tuple[DiscoveredModel, ...]) -> None:
         models = tuple(self._info(shelf.handle, model) for model in found)
         shelf.discovered = {model.wire_id: model for model in found}
         shelf.models = tuple(model for model in models if model.origin != "stand_in")
         shelf.stand_ins = tuple(model for model in models if model.origin == "stand_in")
-        loading = bool(models) and all(model.state == "loading" for model in models)
-        shelf.status, shelf.problem = ("loading" if loading else "ok"), None
-        shelf.read_at = self._clock()
-        shelf.next_look = shelf.read_at + (FAILURE_TTL_S if loading else TTL_S)
+
+    def _restore(self, shelf: _Shelf) -> None:
+        """Begin with what an earlier program knew."""
+        if self._cache is None or not _lasts(shelf.handle):
+            return
+        known = self._cache.load(shelf.handle.config, shelf.handle.version)
+        if known is None:
+            return
+        now = self._clock()
+        if known.age_s is not None:
+            self._shelve(shelf, known.models)
+            shelf.status, shelf.read_at = "ok", now - known.age_s
+            shelf.next_look = shelf.read_at + TTL_S
+        if known.problem is not None and known.failed_s is not None:
+            shelf.problem = from_code(
+                known.problem.code,
+                known.problem.message,
+                provider_id=shelf.handle.id,
+                hint=known.problem.hint,
+            )
+            shelf.status = _status(shelf.problem, had_models=known.age_s is not None)
+            shelf.next_look = now - known.failed_s + FAILURE_TTL_S
+
+    def _remember(self, shelf: _Shelf) -> None:
+        if self._cache is None or not _lasts(shelf.handle):
+            return
+        self._cache.keep(
+            shelf.handle.config,
+            shelf.handle.version,
+            tuple(shelf.discovered.values()),
+            age_s=None if shelf.read_at is None else self._clock() - shelf.read_at,
+            problem=_problem(shelf.problem),
+        )
 
     def _fail(self, shelf: _Shelf, exc: ModelbayError) -> None:
         log.debug("provider '%s': %s", shelf.handle.id, exc)
@@ -211,6 +279,7 @@ class Registry:
         shelf.problem = exc
         shelf.status = _status(exc, had_models=shelf.read_at is not None)
         shelf.next_look = self._clock() + FAILURE_TTL_S
+        self._remember(shelf)
 
     def _info(self, handle: ProviderHandle, model: DiscoveredModel) -> ModelInfo:
         assert handle.resolver is not None  # it stands beside the backend
@@ -255,18 +324,19 @@ class Registry:
 
     def _entry(self, shelf: _Shelf) -> ProviderEntry:
         config = shelf.handle.config
-        problem = shelf.problem
+        now = self._clock()
         return ProviderEntry(
             id=config.id,
             label=config.name,
             kind=shelf.handle.kind,
             status=shelf.status,
-            problem=None
-            if problem is None
-            else Problem(code=problem.code, message=problem.message, hint=problem.hint),
+            problem=_problem(shelf.problem),
             models=self._listed[config.id],
-            age_s=None if shelf.read_at is None else max(0.0, self._clock() - shelf.read_at),
+            age_s=None if shelf.read_at is None else max(0.0, now - shelf.read_at),
             took_s=shelf.took_s,
+            next_look_s=None
+            if shelf.handle.backend is None or shelf.next_look == 0.0
+            else max(0.0, shelf.next_look - now),
             implicit=config.implicit,
             hidden=config.implicit and shelf.read_at is None,
             base_url=config.base_url,
@@ -281,6 +351,15 @@ def _status(exc: ModelbayError, *, had_models: bool) -> ProviderStatus:
             return "misconfigured"
         case _:
             return "stale" if had_models else "down"
+
+
+def _lasts(handle: ProviderHandle) -> bool:
+    """Its list says something to another program too."""
+    return handle.table is not None and not handle.table.lives_with_host
+
+
+def _problem(exc: ModelbayError | None) -> Problem | None:
+    return None if exc is None else Problem(code=exc.code, message=exc.message, hint=exc.hint)
 
 
 def _forget(answer: asyncio.Task[tuple[DiscoveredModel, ...]]) -> None:

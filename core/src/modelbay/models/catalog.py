@@ -90,6 +90,7 @@ class ProviderEntry(Frozen):
         models: The last ones known to be good; kept when a later look fails.
         age_s: Seconds since the models were read; ``None`` if never.
         took_s: Seconds the last look took.
+        next_look_s: Seconds until a refresh looks anew; ``None`` if it would now, or never can.
         hidden: A proposal that never answered: not listed, but shown by ``doctor``.
     """
 
@@ -101,6 +102,7 @@ class ProviderEntry(Frozen):
     models: tuple[ModelInfo, ...] = ()
     age_s: float | None = None
     took_s: float | None = None
+    next_look_s: float | None = None
     implicit: bool = False
     hidden: bool = Field(default=False, exclude=True)
     base_url: str = Field(default="", exclude=True)

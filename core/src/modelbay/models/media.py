@@ -63,6 +63,11 @@ class CompleteRequest(Frozen):
 
 ImageFormat: TypeAlias = Literal["png", "jpeg", "webp"]
 
+_SIGNATURES: tuple[tuple[bytes, ImageFormat], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+)
+
 
 class ImageRequest(Frozen):
     """Images from a text, or with ``image`` a changed image."""
@@ -81,3 +86,13 @@ class ImageResult(Frozen):
 
     images: list[ImagePart]
     model: str | None = None
+
+
+def image_format(content: bytes) -> ImageFormat | None:
+    """By the first bytes of a file; what a server or a file name says is not asked."""
+    for signature, kind in _SIGNATURES:
+        if content.startswith(signature):
+            return kind
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    return None

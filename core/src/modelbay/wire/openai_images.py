@@ -8,12 +8,7 @@ import msgspec
 from modelbay.errors import ProtocolError, UnsupportedFeatureError
 from modelbay.models.chat import ImagePart
 from modelbay.models.frozen import JsonObject
-from modelbay.models.media import ImageFormat, ImageRequest
-
-_SIGNATURES: tuple[tuple[bytes, ImageFormat], ...] = (
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"\xff\xd8\xff", "jpeg"),
-)
+from modelbay.models.media import ImageRequest, image_format
 
 
 class ImageItem(msgspec.Struct):
@@ -124,16 +119,6 @@ def to_part(content: bytes) -> ImagePart:
             stage="decode",
         )
     return ImagePart(data=base64.b64encode(content).decode(), media_type=f"image/{kind}")
-
-
-def image_format(content: bytes) -> ImageFormat | None:
-    """By the first bytes of a file; what a server or a file name says is not asked."""
-    for signature, kind in _SIGNATURES:
-        if content.startswith(signature):
-            return kind
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "webp"
-    return None
 
 
 def _quoted(name: str) -> str:
