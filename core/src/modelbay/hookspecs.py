@@ -41,7 +41,14 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 REQUIRED = ("capabilities", "discover_models", "stream_chat", "manage")
-OPTIONAL = ("default_providers", "embed", "generate_image", "rerank", "complete")
+OPTIONAL = (
+    "default_providers",
+    "embed",
+    "generate_image",
+    "rerank",
+    "complete",
+    "watch_models",
+)
 
 
 @hookspec(firstresult=True)
@@ -146,4 +153,15 @@ def complete(
     provider: ProviderContext, request: CompleteRequest, model: ModelInfo
 ) -> AsyncIterator[StreamEvent]:
     """Continue a raw prompt. Optional; the events are those of `stream_chat`."""
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def watch_models(provider: ProviderContext) -> AsyncIterator[None]:
+    """Say that the list of models, or a state in it, may have changed. Optional.
+
+    Called while somebody watches, closed when nobody does any more. The host calls
+    `discover_models` at each item; it need not be exact. If it ends or raises, the host looks now
+    and then, and asks again later.
+    """
     raise NotImplementedError

@@ -158,6 +158,23 @@ class Backend:
     async def generate_image(self, request: ImageRequest, model: ModelInfo) -> ImageResult:
         return await self._answer("generate_image", "make images", ImageResult, request, model)
 
+    async def watch_models(self) -> AsyncIterator[None]:
+        """Yields whenever the plugin says that its list may have changed."""
+        hook = "watch_models"
+        stream = self._call(hook, provider=self.context)
+        if not hasattr(stream, "__aiter__"):
+            self._wrong(hook, stream, "an async iterator")
+        try:
+            news: AsyncIterator[object] = aiter(stream)
+            async with closing(news):
+                async for _ in news:
+                    yield None
+        except ModelbayError as exc:
+            self.context.sign(exc)
+            raise
+        except (Exception, SystemExit) as exc:
+            raise self._foreign(hook, exc) from exc
+
     # --- the guard ---------------------------------------------------------------------------
 
     async def _guarded(

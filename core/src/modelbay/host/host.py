@@ -36,9 +36,10 @@ from modelbay.host.resources import HostResources
 from modelbay.host.roster import call_roll
 from modelbay.host.streams import EventStream, Fold, error_event
 from modelbay.host.tools import call_tool, management_tools
+from modelbay.host.watching import Watching
 from modelbay.keys import KeyStore
 from modelbay.models.capabilities import Capabilities, Provenance
-from modelbay.models.catalog import Catalog, DiscoveredModel, ModelInfo
+from modelbay.models.catalog import Catalog, CatalogChange, DiscoveredModel, ModelInfo
 from modelbay.models.chat import AudioPart, ChatRequest, ChatResult, ImagePart, Tool
 from modelbay.models.events import StreamEvent, ToolCall
 from modelbay.models.manage import Action, Done, ManageEvent
@@ -116,6 +117,7 @@ class Host:
             clock=clock,
             cache=cache,
         )
+        self._watching = Watching(self.registry, handles, resources.task)
 
     @classmethod
     def open(
@@ -368,6 +370,15 @@ class Host:
         backend = self.registry.handle(provider_id).require()
         stream: EventStream[ManageEvent] = EventStream()
         return stream.over(self._managed(provider_id, backend.manage(action, deadline_s)))
+
+    def watch(self) -> EventStream[CatalogChange]:
+        """What changes in the catalogue: models, their states, providers.
+
+        While somebody watches, providers are looked at whenever their plugin says that something
+        may have changed, else every few seconds. Endless: leave the ``async with`` block.
+        """
+        stream: EventStream[CatalogChange] = EventStream()
+        return stream.over(self._watching.changes())
 
     def tools(self) -> list[Tool]:
         """Tools a model can call to look after models: `manage_models`, and one for each kind."""

@@ -22,6 +22,7 @@ from modelbay.host.handles import ProviderHandle
 from modelbay.host.list_cache import ListCache
 from modelbay.models.catalog import (
     Catalog,
+    CatalogChange,
     DiscoveredModel,
     ModelInfo,
     Problem,
@@ -102,6 +103,8 @@ class Registry:
                 shelf.status, shelf.problem = "misconfigured", shelf.handle.problem
             else:
                 self._restore(shelf)
+        self.listener: Callable[[Sequence[CatalogChange]], None] | None = None
+        self._statuses: dict[str, ProviderStatus] = {}
         self._generation = 0
         self._by_id: dict[str, ModelInfo] = {}
         self._listed: dict[str, tuple[ModelInfo, ...]] = {}
@@ -319,8 +322,13 @@ class Registry:
                     by_id.setdefault(f"{provider_id}/{alias}", model)
             for model in models:
                 by_id[f"{provider_id}/{model.ref.wire_id}"] = model
-        self._listed, self._by_id = listed, by_id
+        before, self._listed, self._by_id = self._listed, listed, by_id
         self._generation += 1
+        statuses, self._statuses = self._statuses, {s.handle.id: s.status for s in shelves}
+        if self.listener is not None:
+            changes = [*_changes(before, listed), *_turns(statuses, self._statuses)]
+            if changes:
+                self.listener(changes)
 
     def _entry(self, shelf: _Shelf) -> ProviderEntry:
         config = shelf.handle.config
@@ -351,6 +359,34 @@ def _status(exc: ModelbayError, *, had_models: bool) -> ProviderStatus:
             return "misconfigured"
         case _:
             return "stale" if had_models else "down"
+
+
+def _changes(
+    before: dict[str, tuple[ModelInfo, ...]], now: dict[str, tuple[ModelInfo, ...]]
+) -> Iterable[CatalogChange]:
+    for provider_id, models in now.items():
+        if before[provider_id] is models:
+            continue
+        earlier = {model.ref.wire_id: model for model in before[provider_id]}
+        for model in models:
+            known = earlier.pop(model.ref.wire_id, None)
+            if known != model:
+                yield CatalogChange(
+                    type="added" if known is None else "changed",
+                    provider_id=provider_id,
+                    id=model.id,
+                    state=model.state,
+                )
+        for model in earlier.values():
+            yield CatalogChange(type="removed", provider_id=provider_id, id=model.id)
+
+
+def _turns(
+    before: dict[str, ProviderStatus], now: dict[str, ProviderStatus]
+) -> Iterable[CatalogChange]:
+    for provider_id, status in now.items():
+        if before[provider_id] != status:
+            yield CatalogChange(type="provider", provider_id=provider_id, status=status)
 
 
 def _lasts(handle: ProviderHandle) -> bool:

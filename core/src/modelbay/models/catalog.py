@@ -121,3 +121,22 @@ class Catalog(Frozen):
 
     def provider(self, provider_id: str) -> ProviderEntry | None:
         return next((p for p in self.providers if p.id == provider_id), None)
+
+
+class CatalogChange(Frozen):
+    """One thing that is different now.
+
+    Attributes:
+        type: ``added``, ``removed`` and ``changed`` are of a model (state, context, abilities);
+            ``provider`` is of a provider's status; ``lost`` says that a slow watcher has missed
+            changes and should read the whole catalogue.
+        id: The model's ref.
+        state: The model's, now.
+        status: The provider's, now.
+    """
+
+    type: Literal["added", "removed", "changed", "provider", "lost"]
+    provider_id: str = ""
+    id: str | None = None
+    state: ModelState | None = None
+    status: ProviderStatus | None = None
