@@ -8,6 +8,7 @@ from modelbay.models.capabilities import (
     Capabilities,
     CapabilityTable,
     Facts,
+    Measurement,
     Prices,
     Provenance,
     TableRow,
@@ -46,6 +47,11 @@ def other(name: str) -> object:
     return OTHER.get(name, False)
 
 
+def measured(name: str, value: object) -> Measurement:
+    # A price is never measured; any value will do to see which layer wins.
+    return Measurement.model_construct(field=name, value=value, evidence="asked", at=7.0)
+
+
 def facts(name: str, value: object) -> Facts:
     return Facts.model_validate({name: value})
 
@@ -63,7 +69,7 @@ def layers(name: str) -> list[tuple[str, object, Provenance]]:
     found = DiscoveredModel(
         wire_id="m", facts=facts(name, other(name)), evidence={name: "n_ctx", "": "/models"}
     )
-    return list(resolver.voices(found, {name: other(name)}))
+    return list(resolver.voices(found, [measured(name, other(name))]))
 
 
 @pytest.mark.parametrize("name", FACT_NAMES)
@@ -72,7 +78,7 @@ def test_layers_speak_in_the_order_of_their_strength(name: str) -> None:
     assert layers(name) == [
         (name, true(name), Provenance(layer="user", evidence="models['m*']")),
         (name, other(name), Provenance(layer="user", evidence="models['*']")),
-        (name, other(name), Provenance(layer="measured", evidence="modelbay verify")),
+        (name, other(name), Provenance(layer="measured", evidence="asked", at=7.0)),
         (name, other(name), Provenance(layer="live", evidence="n_ctx")),
         (name, other(name), Provenance(layer="table", evidence="a card")),
         (name, other(name), Provenance(layer="table", evidence="a page")),
@@ -86,7 +92,7 @@ def test_each_field_comes_from_the_first_layer_that_knows_it(name: str, stronges
     said = [other(name)] * 6
     said[strongest] = true(name)
     silent: list[object] = [None] * strongest
-    user, user2, measured, live, row, every = [*silent, *said[strongest:]]
+    user, user2, asked, live, row, every = [*silent, *said[strongest:]]
     resolver = Resolver(
         config(models={"m*": facts(name, user), "*": facts(name, user2)}),
         CapabilityTable(
@@ -97,7 +103,7 @@ def test_each_field_comes_from_the_first_layer_that_knows_it(name: str, stronges
     )
     found = DiscoveredModel(wire_id="m", facts=facts(name, live), evidence={"": "/models"})
 
-    resolved = resolver.capabilities(found, {} if measured is None else {name: measured})
+    resolved = resolver.capabilities(found, [] if asked is None else [measured(name, asked)])
 
     layer = ["user", "user", "measured", "live", "table", "table"][strongest]
     assert (getattr(resolved, name), resolved.provenance[name].layer) == (true(name), layer)
@@ -207,6 +213,6 @@ def test_one_layer_speaks_of_its_fields_in_one_order() -> None:
 def test_a_measurement_that_found_nothing_out_says_nothing() -> None:
     resolver = Resolver(config(), CapabilityTable(every_model=Facts(tools=True)))
 
-    resolved = resolver.capabilities(DiscoveredModel(wire_id="m"), {"tools": None})
+    resolved = resolver.capabilities(DiscoveredModel(wire_id="m"), [measured("tools", None)])
 
     assert resolved.tools is True

@@ -119,16 +119,6 @@ def test_a_key_is_a_whole_name_or_the_start_of_one(invoke: Invoke) -> None:
     assert all(key.startswith("providers.desk.") for key in keys)
 
 
-def test_explain_of_a_model_has_every_voice(installation: Installation, invoke: Invoke) -> None:
-    models = {"ec*": {"tools": False, "contextWindow": 4096}}
-    installation.configure({"id": "desk", "models": models})
-    voices = explained(invoke, "desk/echo")
-    assert [v for v in voices if v[0] == "tools"] == [
-        ("tools", False, "user", True),
-        ("tools", True, "live", False),
-    ]
-    assert ("audio", None, "default", True) in voices
-
-
-def test_explain_of_nothing_known_is_an_unknown_model(invoke: Invoke) -> None:
-    assert invoke("config", "explain", "nosuch").exit_code == 4
+def test_explain_of_a_value_there_is_not_is_refused(invoke: Invoke) -> None:
+    result = invoke("config", "explain", "nosuch")
+    assert (result.exit_code, "there is no value 'nosuch'" in result.stderr) == (2, True)

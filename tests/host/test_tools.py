@@ -7,6 +7,7 @@ import pytest
 
 from modelbay.errors import BackendError, InvalidRequestError
 from modelbay.host.host import Host
+from modelbay.host.tools import tool_name
 from modelbay.models.capabilities import CapabilityTable
 from modelbay.models.catalog import DiscoveredModel
 from modelbay.models.events import ToolCall
@@ -80,15 +81,33 @@ async def test_there_is_a_tool_for_all_and_one_for_each_kind() -> None:
         everywhere, acme = host.tools()
 
     assert (everywhere.name, acme.name) == ("manage_models", "acme_manage")
-    assert acme.parameters == {
-        "type": "object",
-        "properties": {
-            "action": {"type": "string", "enum": ["list", "pull", "status", "ps"]},
-            "model": {"type": "string", "description": "The model's name; needed for pull."},
-        },
-        "required": ["action"],
-        "additionalProperties": False,
+    properties = {
+        "action": {"type": "string", "enum": ["list", "pull", "status", "ps"]},
+        "model": {"type": "string", "description": "The model's name; needed for pull."},
     }
+    whole = {"type": "object", "required": ["action"], "additionalProperties": False}
+    assert acme.parameters == {**whole, "properties": properties}
+    which = {
+        "type": "string",
+        "enum": ["desk", "tower"],
+        "description": "Which provider; all of them if left out. Needed for pull.",
+    }
+    assert everywhere.parameters == {**whole, "properties": {**properties, "provider": which}}
+    assert "Cannot delete." in acme.description
+
+
+async def test_a_kind_that_can_manage_nothing_has_no_tool() -> None:
+    idle = plugin(capabilities=lambda: CapabilityTable())
+    configs = [ProviderConfig(id="desk", kind="idle")]
+    async with Host.open(providers=configs, env={}, installed=installed(idle=idle)) as host:
+        assert host.tools() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("acme", "acme_manage"), ("acme-server", "acme_server_manage")]
+)
+def test_a_tool_s_name_is_one_every_server_takes(kind: str, name: str) -> None:
+    assert tool_name(kind) == name
 
 
 async def test_list_names_the_models() -> None:
@@ -148,6 +167,36 @@ async def test_what_cannot_be_done_is_told_to_the_model(
     assert isinstance(told, dict)
     assert told["error"].startswith(problem)
     assert not [action for action in server.done if action.action == "delete"]
+
+
+async def test_a_provider_that_is_down_is_told_beside_the_others() -> None:
+    server = Server()
+
+    async def down() -> AsyncIterator[ManageEvent]:
+        raise BackendError("nobody answers", hint="start it")
+        yield  # an async generator like any other
+
+    kinds = {
+        "acme": plugin(capabilities=lambda: TABLE, manage=lambda action: server.manage(action)),
+        "gone": plugin(capabilities=lambda: TABLE, manage=lambda: down()),
+    }
+    configs = [ProviderConfig(id=kind, kind=kind) for kind in kinds]
+    async with Host.open(providers=configs, env={}, installed=installed(**kinds)) as host:
+        status = await called(host, "manage_models", action="status")
+        running = await called(host, "manage_models", action="ps")
+
+    assert isinstance(status, dict)
+    assert isinstance(running, dict)
+    assert status["acme"]["healthy"] is True
+    assert status["gone"] == {"healthy": False, "problem": "nobody answers", "hint": "start it"}
+    assert running["gone"] == {"error": "nobody answers"}
+
+
+async def test_a_provider_nobody_has_is_told_to_the_model() -> None:
+    async with opened(Server()) as host:
+        assert await called(host, "manage_models", action="list", provider="moon") == {
+            "error": "there is no provider 'moon'"
+        }
 
 
 async def test_a_pull_for_all_providers_asks_which() -> None:

@@ -13,6 +13,8 @@ COMMANDS = {
     "load": "Load a model into memory.",
     "unload": "Free a model's memory.",
     "show": "Show all that is known of a model.",
+    "explain": "Explain what is known of a model, and who says so.",
+    "verify": "Ask a model what it can do, and keep the answers.",
     "pull": "Download a model.",
     "rm": "Delete a model.",
     "cp": "Give a model a second name.",

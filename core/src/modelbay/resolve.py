@@ -1,6 +1,6 @@
 """One set of capabilities out of many layers: user, measured, live, table, default. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from fnmatch import translate
 from re import Pattern
 from re import compile as compile_pattern
@@ -11,6 +11,7 @@ from modelbay.models.capabilities import (
     CapabilityTable,
     Facts,
     Layer,
+    Measurement,
     Prices,
     Provenance,
 )
@@ -41,7 +42,7 @@ class Resolver:
         ]
 
     def capabilities(
-        self, model: DiscoveredModel, measured: Mapping[str, object] | None = None
+        self, model: DiscoveredModel, measured: Sequence[Measurement] = ()
     ) -> Capabilities:
         """Every field from the first layer that knows it, and which one that was."""
         values: dict[str, object] = {}
@@ -56,16 +57,16 @@ class Resolver:
         return Capabilities(**values, provenance=provenance)  # type: ignore[arg-type]
 
     def voices(
-        self, model: DiscoveredModel, measured: Mapping[str, object] | None = None
+        self, model: DiscoveredModel, measured: Sequence[Measurement] = ()
     ) -> Iterator[tuple[str, object, Provenance]]:
         """All that any layer says of this model, the strongest first: name, value, origin."""
         for pattern, facts, origin in self._user:
             if pattern.match(model.wire_id):
                 yield from _said(facts, origin)
-        if measured:
-            origin = Provenance(layer="measured", evidence="modelbay verify")
-            found = ((name, measured.get(name)) for name in FACT_NAMES)
-            yield from ((name, value, origin) for name, value in found if value is not None)
+        for found in measured:
+            if found.value is not None:
+                origin = Provenance(layer="measured", evidence=found.evidence, at=found.at)
+                yield found.field, found.value, origin
         yield from self._live(model)
         for pattern, facts, origin in self._rows:
             if pattern.match(model.wire_id):

@@ -8,7 +8,7 @@ import click
 from modelbay.config import locations
 from modelbay_cli import facts, layers
 from modelbay_cli.failure import Invocation
-from modelbay_cli.options import deadline_option, examples, json_option, verbose_option
+from modelbay_cli.options import examples, json_option, verbose_option
 from modelbay_cli.output import Screen, Section, table
 from modelbay_cli.session import Session
 
@@ -72,29 +72,28 @@ def show(as_json: bool) -> None:
         "modelbay config explain",
         "modelbay config explain defaultModel",
         "modelbay config explain providers.desk",
-        "modelbay config explain desk/qwen3   # why a model's capabilities are what they are",
     )
 )
 @click.argument("key", default="")
 @json_option
-@deadline_option
 @verbose_option
-def explain(key: str, as_json: bool, deadline_s: float | None) -> None:
+def explain(key: str, as_json: bool) -> None:
     """Print every value with its source; a value that another one hides is marked.
 
     Flags win over the file, the file over the environment, that over what is discovered, and that
     over defaults; DEFAULT_MODEL alone wins over the file. KEY is the name of a value or the start
-    of one, or a model's ref.
+    of one. What is known of a model explains `modelbay explain`.
     """
-    with Session(deadline_s=deadline_s) as session:
+    with Session() as session:
         found = [
             voice
             for voice in layers.voices(session.host)
             if key in ("", voice.key) or voice.key.startswith(f"{key}.")
         ]
-        if not found:  # no value of ours: a model, then, or nothing
-            _explain_model(session, key, as_json)
-            return
+    if not found:
+        raise click.BadParameter(
+            f"there is no value '{key}'; modelbay config explain lists all", param_hint="KEY"
+        )
     out = Screen.stdout()
     if as_json:
         out.json([asdict(voice) for voice in found])
@@ -110,51 +109,3 @@ def explain(key: str, as_json: bool, deadline_s: float | None) -> None:
         for voice in found
     ]
     table(out, ("KEY", "VALUE", "SOURCE", "WHERE", "NOTE"), [Section(rows)])
-
-
-def _explain_model(session: Session, ref: str, as_json: bool) -> None:
-    explanation = session.run(session.host.explain(ref))
-    seen: set[str] = set()
-    rows = []
-    for field, value, origin in explanation.voices:
-        rows.append((field, value, origin, field not in seen))
-        seen.add(field)
-    for field, origin in explanation.capabilities.provenance.items():
-        if field not in seen:
-            rows.append((field, getattr(explanation.capabilities, field), origin, True))
-    # One field's voices together, in the order in which the fields were first spoken of.
-    fields = list(dict.fromkeys(row[0] for row in rows))
-    rows.sort(key=lambda row: fields.index(row[0]))
-    out = Screen.stdout()
-    if as_json:
-        out.json(
-            [
-                {
-                    "key": field,
-                    "value": _plain(value),
-                    "source": origin.layer,
-                    "where": origin.evidence,
-                    "wins": wins,
-                }
-                for field, value, origin, wins in rows
-            ]
-        )
-        return
-    cells = [
-        [
-            field,
-            facts.worded(_plain(value)),
-            origin.layer,
-            origin.evidence,
-            "" if wins else "hidden",
-        ]
-        for field, value, origin, wins in rows
-    ]
-    title = str(explanation.ref)
-    table(out, ("FIELD", "VALUE", "SOURCE", "WHERE", "NOTE"), [Section(cells, title)])
-
-
-def _plain(value: object) -> object:
-    """A value as JSON has it."""
-    dump = getattr(value, "model_dump", None)
-    return value if dump is None else dump(mode="json", exclude_none=True)

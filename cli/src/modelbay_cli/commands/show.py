@@ -32,7 +32,7 @@ from modelbay_cli.session import Session
 def command(ref: str, as_json: bool, refresh: bool, deadline_s: float | None) -> None:
     """Show all that is known of a model: its state, what it can, and what its server tells.
 
-    Where each fact comes from: modelbay config explain REF.
+    Where each fact comes from: modelbay explain REF.
     """
     with Session(deadline_s=deadline_s) as session:
         host = session.host

@@ -24,13 +24,15 @@ from modelbay.errors import (
     PluginLoadError,
     UnknownModelError,
     UnknownProviderError,
-    UnsupportedFeatureError,
 )
 from modelbay.host import select
 from modelbay.host.backend import Backend
+from modelbay.host.features import check_features, refuse
 from modelbay.host.handles import ProviderHandle
+from modelbay.host.ledger import Ledger
 from modelbay.host.list_cache import ListCache
 from modelbay.host.loader import Installed, Plugin, load_plugins
+from modelbay.host.measuring import MEASURABLE, TOKENS_LIMIT, measure, subject_of
 from modelbay.host.registry import Registry
 from modelbay.host.resources import HostResources
 from modelbay.host.roster import call_roll
@@ -38,9 +40,9 @@ from modelbay.host.streams import EventStream, Fold, error_event
 from modelbay.host.tools import call_tool, management_tools
 from modelbay.host.watching import Watching
 from modelbay.keys import KeyStore
-from modelbay.models.capabilities import Capabilities, Provenance
+from modelbay.models.capabilities import Capabilities, Measurement, Provenance
 from modelbay.models.catalog import Catalog, CatalogChange, DiscoveredModel, ModelInfo
-from modelbay.models.chat import AudioPart, ChatRequest, ChatResult, ImagePart, Tool
+from modelbay.models.chat import ChatRequest, ChatResult, Tool
 from modelbay.models.events import StreamEvent, ToolCall
 from modelbay.models.manage import Action, Done, ManageEvent
 from modelbay.models.media import (
@@ -116,6 +118,7 @@ class Host:
             spawn=resources.task,
             clock=clock,
             cache=cache,
+            ledger=Ledger(places.data),
         )
         self._watching = Watching(self.registry, handles, resources.task)
 
@@ -288,8 +291,40 @@ class Host:
         return Explanation(
             ref=info.ref,
             capabilities=info.capabilities,
-            voices=tuple(resolver.voices(self.registry.discovered(info))),
+            voices=tuple(
+                resolver.voices(self.registry.discovered(info), self.registry.measured(info))
+            ),
         )
+
+    def verify(
+        self,
+        model: ModelRef | str,
+        *,
+        fields: tuple[str, ...] = MEASURABLE,
+        tokens_limit: int = TOKENS_LIMIT,
+    ) -> EventStream[Measurement]:
+        """Find out what a model can do by asking it; what is found is kept and counts at once.
+
+        Sends a few small requests to the model, which may load it. It ranks below what the user
+        says and above what the server says.
+
+        Args:
+            fields: Which; see `MEASURABLE`.
+            tokens_limit: What finding out the context may cost in tokens.
+        """
+        stream: EventStream[Measurement] = EventStream()
+
+        async def found() -> AsyncIterator[Measurement]:
+            info = await self.resolve(model)
+            stream.ref = info.ref
+            backend = self.registry.handle(info.ref.provider_id).require()
+            subject = subject_of(backend, info)
+            async with closing(measure(subject, fields, tokens_limit=tokens_limit)) as measured:
+                async for measurement in measured:
+                    self.registry.note(info, [measurement])
+                    yield measurement
+
+        return stream.over(found())
 
     # --- what can be asked -----------------------------------------------------------------------
 
@@ -342,19 +377,19 @@ class Host:
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Vectors, in the order of the texts."""
         info = await self.resolve(request.model, task="embeddings")
-        _refuse(info, info.capabilities.embeddings, "embeddings")
+        refuse(info, info.capabilities.embeddings, "embeddings")
         return await self.registry.handle(info.ref.provider_id).require().embed(request, info)
 
     async def rerank(self, request: RerankRequest) -> RerankResult:
         """Documents, the best first."""
         info = await self.resolve(request.model, task="rerank")
-        _refuse(info, info.capabilities.rerank, "rerank")
+        refuse(info, info.capabilities.rerank, "rerank")
         return await self.registry.handle(info.ref.provider_id).require().rerank(request, info)
 
     async def generate_image(self, request: ImageRequest) -> ImageResult:
         """Images from a text."""
         info = await self.resolve(request.model, task="image_generation")
-        _refuse(info, info.capabilities.image_generation, "image generation")
+        refuse(info, info.capabilities.image_generation, "image generation")
         backend = self.registry.handle(info.ref.provider_id).require()
         return await backend.generate_image(request, info)
 
@@ -413,7 +448,7 @@ class Host:
         if info is None:
             info, deadline_s = await self._resolved(request.model, deadline_s)
         stream.ref = info.ref
-        _check_features(request, info)
+        check_features(request, info)
         backend = self.registry.handle(info.ref.provider_id).require()
         async with closing(backend.stream_chat(request, info, deadline_s)) as events:
             async for event in events:
@@ -514,36 +549,6 @@ def _absent(plugin: Plugin, config: ProviderConfig) -> ModelbayError:
         provider_id=config.id,
         hint=f"take '{plugin.kind}' out of MODELBAY_DISABLE",
     )
-
-
-def _check_features(request: ChatRequest, model: ModelInfo) -> None:
-    """Refuse before the wire what the model is known not to do."""
-    facts = model.capabilities
-    if request.tools:
-        _refuse(model, facts.tools, "tools")
-    if request.response_format is not None:
-        wanted = request.response_format.type
-        known = facts.json_schema if wanted == "json_schema" else facts.json_mode
-        _refuse(model, known, "JSON schemas" if wanted == "json_schema" else "JSON mode")
-    if facts.vision is False or facts.audio is False:
-        for message in request.messages:
-            if isinstance(message.content, str):
-                continue
-            for part in message.content:
-                if isinstance(part, ImagePart):
-                    _refuse(model, facts.vision, "images")
-                elif isinstance(part, AudioPart):
-                    _refuse(model, facts.audio, "audio")
-
-
-def _refuse(model: ModelInfo, known: bool | None, what: str) -> None:
-    if known is False:
-        raise UnsupportedFeatureError(
-            f"{model.ref} does not do {what}",
-            provider_id=model.ref.provider_id,
-            model=str(model.ref),
-            hint=f"modelbay config explain {model.ref}   # shows why we think so",
-        )
 
 
 async def _errors_as_events(answer: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:

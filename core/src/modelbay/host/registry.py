@@ -19,7 +19,9 @@ from modelbay.errors import (
     from_code,
 )
 from modelbay.host.handles import ProviderHandle
+from modelbay.host.ledger import Ledger
 from modelbay.host.list_cache import ListCache
+from modelbay.models.capabilities import Measurement
 from modelbay.models.catalog import (
     Catalog,
     CatalogChange,
@@ -79,6 +81,7 @@ class Registry:
         clock: Seconds, only forward.
         spawn: Runs a flight as a task that the host owns.
         cache: Where lists of earlier programs lie, and where this one's go.
+        ledger: What was measured of models.
         jitter: From 0 to 1; what part of `JITTER` a list's life is shortened by.
     """
 
@@ -90,11 +93,13 @@ class Registry:
         spawn: Callable[..., asyncio.Task[None]],
         clock: Callable[[], float] = time.monotonic,
         cache: ListCache | None = None,
+        ledger: Ledger | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._clock = clock
         self._spawn = spawn
         self._cache = cache
+        self._ledger = ledger
         self._jitter = jitter
         self._default = default_provider
         self._shelves = {handle.id: _Shelf(handle) for handle in handles}
@@ -150,6 +155,24 @@ class Registry:
         shelf = self._shelves[model.ref.provider_id]
         wire_id = model.ref.wire_id
         return shelf.discovered.get(wire_id) or DiscoveredModel(wire_id=wire_id)
+
+    def measured(self, model: ModelInfo) -> tuple[Measurement, ...]:
+        """What was measured of it."""
+        if self._ledger is None:
+            return ()
+        return self._ledger.read(model.ref, self.discovered(model))
+
+    def note(self, model: ModelInfo, measurements: Sequence[Measurement]) -> None:
+        """Keep measurements of a model; they count at once.
+
+        Raises:
+            ConfigError: They cannot be kept.
+        """
+        if self._ledger is not None:
+            self._ledger.write(model.ref, self.discovered(model), measurements)
+        shelf = self._shelves[model.ref.provider_id]
+        self._shelve(shelf, tuple(shelf.discovered.values()))
+        self._merge()
 
     def problem_of(self, provider_id: str) -> ModelbayError | None:
         return self._shelves[provider_id].problem
@@ -286,11 +309,13 @@ class Registry:
 
     def _info(self, handle: ProviderHandle, model: DiscoveredModel) -> ModelInfo:
         assert handle.resolver is not None  # it stands beside the backend
+        ref = ModelRef(handle.id, model.wire_id)
+        measured = () if self._ledger is None else self._ledger.read(ref, model)
         return ModelInfo(
-            ref=ModelRef(handle.id, model.wire_id),
+            ref=ref,
             name=model.name or model.wire_id,
             kind=handle.kind,
-            capabilities=handle.resolver.capabilities(model),
+            capabilities=handle.resolver.capabilities(model, measured),
             **{
                 name: getattr(model, name)
                 for name in (

@@ -68,10 +68,28 @@ class Provenance(Frozen):
     Attributes:
         layer: Which layer spoke.
         evidence: Why it says so: a field of an answer, a model card, a file and pointer.
+        at: When it was found out, in seconds since 1970; ``None`` for what does not age.
     """
 
     layer: Layer
     evidence: str = ""
+    at: float | None = None
+
+
+class Measurement(Frozen):
+    """One field of a model, found out by asking the model itself.
+
+    Attributes:
+        field: A field of `Facts`.
+        value: ``None`` if asking did not settle it.
+        evidence: What was asked and what came, in a few words.
+        at: When, in seconds since 1970.
+    """
+
+    field: str
+    value: bool | int | None
+    evidence: str
+    at: float
 
 
 class Capabilities(Frozen):
