@@ -1,7 +1,6 @@
 """CPU per streamed chunk, over a real socket, against an asyncio protocol with orjson."""
 
 import asyncio
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +8,7 @@ from types import ModuleType
 
 import orjson
 
-from benchmarks.measure import Ratio, ratio
+from benchmarks.measure import Ratio, ratio, upstream
 from modelbay import ChatRequest, Host, ProviderConfig, user
 from modelbay.client import openai_compat
 from modelbay.context import ProviderContext
@@ -50,21 +49,8 @@ async def manage(action: Action) -> AsyncIterator[ManageEvent]:
 
 def run(rounds: int = 5) -> list[Ratio]:
     """One stream of 20,000 chunks without a pause, in CPU seconds of the reader."""
-    upstream = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.upstream"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert upstream.stdout is not None
-    assert upstream.stdin is not None
-    try:
-        port = int(upstream.stdout.readline())
+    with upstream() as port:
         return asyncio.run(_measure(port, rounds))
-    finally:
-        upstream.stdin.close()
-        upstream.wait(timeout=10)
-        upstream.stdout.close()
 
 
 async def _measure(port: int, rounds: int) -> list[Ratio]:

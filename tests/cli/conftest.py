@@ -57,6 +57,10 @@ class Installation:
         path = Path(self.env["FAKE_NOTES"])
         return path.read_text().splitlines() if path.exists() else []
 
+    def put(self, *models: str) -> None:
+        """From now on these are all the models the fake provider has."""
+        Path(self.env["FAKE_NOTES"]).with_name("models").write_text("\n".join(models))
+
     def configure(self, *providers: Mapping[str, Any], **top: Any) -> None:
         """Write providers.json; a provider is of the fake kind unless it says else."""
         entries = [{"kind": "fake", **provider} for provider in providers]

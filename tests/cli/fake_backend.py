@@ -66,6 +66,12 @@ def _mode(provider: ProviderContext) -> str:
     return provider.options(Options).mode
 
 
+def _there(provider: ProviderContext) -> Sequence[str]:
+    """Its models: the usual ones, until a test says else."""
+    path = Path(provider.resources.env["FAKE_NOTES"]).with_name("models")
+    return path.read_text().splitlines() if path.exists() else MODELS
+
+
 def _note(provider: ProviderContext, line: str) -> None:
     path = provider.resources.env.get("FAKE_NOTES")
     if path:
@@ -121,7 +127,7 @@ async def _discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
             state="loaded" if name == "echo" else "unloaded",
             size_bytes=4_100_000_000 if name == "echo" else None,
         )
-        for name in MODELS
+        for name in _there(provider)
     ]
 
 

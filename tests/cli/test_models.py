@@ -36,6 +36,8 @@ def test_json_has_exactly_these_fields(installation: Installation, invoke: Invok
     models, age_s = desk.pop("models"), desk.pop("age_s")
     assert 0 <= desk.pop("took_s") < 60
     assert 0 <= gone.pop("took_s") < 60
+    assert 60 < desk.pop("next_look_s") <= 300
+    assert 0 <= gone.pop("next_look_s") <= 15
     assert document == {}
     assert desk == {
         "id": "desk",

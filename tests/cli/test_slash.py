@@ -6,6 +6,10 @@ import pytest
 
 from cli.conftest import Installation
 from cli.test_talk import PROMPT, Person
+from modelbay.models.capabilities import Capabilities
+from modelbay.models.catalog import ModelInfo
+from modelbay.refs import ModelRef
+from modelbay_cli.slash import switched
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def test_a_providers_name_alone_tells_its_status(person: Person) -> None:
     person.types("/desk\n")
     seen = person.sees(PROMPT)
 
-    assert "desk: fake server" in seen
+    assert "desk: fake server 7 running\n" in seen
     assert seen.index("Loaded\n") < seen.index("Available\n")
 
 
@@ -55,6 +59,59 @@ def test_model_says_what_it_switched_to(person: Person) -> None:
     person.sees(PROMPT)
     person.types("/model desk/slow\n")
     assert "Switched to slow (local, Sam's desk)\n" in person.sees(PROMPT)
+
+
+def test_list_looks_anew(person: Person, installation: Installation) -> None:
+    """S4-86, S4-111: with sizes, and with what came and went since the conversation began."""
+    person.sees(PROMPT)
+    installation.put("echo", "newcomer")
+    person.types("/desk list\n")
+    assert "\n  echo      loaded    4.1 GB\n  newcomer  unloaded  ?\n" in person.sees(PROMPT)
+
+
+def test_model_looks_anew(person: Person, installation: Installation) -> None:
+    """S4-111: one cannot go on with a model that was deleted meanwhile."""
+    person.sees(PROMPT)
+    installation.put("echo")
+    person.types("/model desk/slow\n")
+    assert "error: unknown model 'desk/slow'; asked desk (1 model)" in person.sees(PROMPT)
+
+
+def test_ps_tells_what_is_in_memory(person: Person) -> None:
+    """S4-88."""
+    person.sees(PROMPT)
+    person.types("/desk ps\n")
+    assert "echo  loaded    5.0 GB VRAM  8k context" in person.sees(PROMPT)
+
+
+def test_a_provider_that_is_down_says_so_and_nothing_is_started(
+    installation: Installation,
+) -> None:
+    """S4-109."""
+    installation.configure({"id": "desk"}, {"id": "gone", "mode": "down"})
+    person = Person(installation, "-m", "desk/echo")
+    try:
+        person.sees(PROMPT)
+        person.types("/gone\n")
+        seen = person.sees(PROMPT)
+    finally:
+        person.leaves()
+
+    assert "gone: down: nothing answers at http://127.0.0.1:1\nhint: start the server\n" in seen
+    assert installation.notes == []
+
+
+def test_a_model_that_is_not_listed_is_not_called_local() -> None:
+    """Some servers are asked for any name; where such a model would run nobody knows."""
+    ref = ModelRef("desk", "new:1b")
+    model = ModelInfo(ref=ref, name="new:1b", kind="fake", capabilities=Capabilities())
+    remote = model.model_copy(update={"origin": "remote"})
+
+    assert switched(model, "Ollama") == "Switched to new:1b (local, Ollama)"
+    assert switched(remote, "Ollama") == "Switched to new:1b (remote, Ollama)"
+    assert switched(model, "Ollama", is_listed=False) == (
+        "Switched to new:1b (Ollama does not list it)"
+    )
 
 
 def test_an_unknown_word_lists_what_there_is(person: Person) -> None:

@@ -107,10 +107,11 @@ class Bar:
             TextColumn("{task.description}", markup=False),  # a server's words, not ours
             BarColumn(),
         ]
+        percent = TextColumn("{task.percentage:>3.0f} %")
         if in_bytes:
-            columns += [DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()]
+            columns += [percent, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()]
         else:
-            columns += [TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn()]
+            columns += [percent, TimeElapsedColumn()]
         console = Console(file=self._screen.stream, no_color=not self._screen.has_color)
         self._progress = RichProgress(*columns, console=console, transient=True)
         self._in_bytes = in_bytes

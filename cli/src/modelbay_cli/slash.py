@@ -92,7 +92,8 @@ class ProviderCommands:
                 self._err.line(f"hint: {hint}", style="dim")
             return
         server = self._server(handle)
-        self._err.line(" ".join(part for part in (f"{provider_id}:", server, address) if part))
+        place = f"running at {address}" if address else "running"
+        self._err.line(" ".join(part for part in (f"{provider_id}:", server, place) if part))
         self._ps(provider_id, title="Loaded")
         self._rows("Available", [_available(model) for model in entry.models])
 
@@ -103,7 +104,9 @@ class ProviderCommands:
         report = self._session.run(outcome_of(events, HealthReport))
         if report is None:
             return ""
-        return " ".join(part for part in (report.server, report.version) if part)
+        if not report.version or report.version in report.server:  # many say it in their name
+            return report.server
+        return f"{report.server} {report.version}".strip()
 
     def _list(self, provider_id: str) -> None:
         catalog: Catalog = self._session.run(self._session.host.refresh(provider_id, force=True))
@@ -151,8 +154,9 @@ def _start_hint(handle: ProviderHandle) -> str:
 
 
 def _available(model: ModelInfo) -> list[str]:
-    words = [figures.size(model.size_bytes), model.family or "", model.quantization or ""]
-    return [model.ref.wire_id, model.state, *words]
+    where = "remote" if model.origin == "remote" else model.state
+    words = [facts.size(model), model.family or "", model.quantization or ""]
+    return [model.ref.wire_id, where, *words]
 
 
 def _in_memory(model: RunningModel) -> list[str]:
@@ -178,7 +182,9 @@ def greeting(catalog: Catalog) -> list[str]:
     return lines
 
 
-def switched(model: ModelInfo, label: str) -> str:
+def switched(model: ModelInfo, label: str, *, is_listed: bool = True) -> str:
     """``Switched to codestral:22b (local, Ollama)`` (S4-93)."""
+    if not is_listed:
+        return f"Switched to {model.ref.wire_id} ({label} does not list it)"
     where = "local" if model.origin != "remote" else "remote"
     return f"Switched to {model.ref.wire_id} ({where}, {label})"

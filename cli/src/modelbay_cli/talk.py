@@ -103,11 +103,14 @@ class Talk:
             self.err.line(f"model: {self.model}", style="dim")
             return
         host = self.session.host
-        self.session.run(host.refresh())  # S4-111: a model that was pulled meanwhile counts
+        catalog = self.session.run(host.refresh(force=True))  # S4-111: what came or went counts
         info = self.session.run(host.resolve(wanted))
-        entry = host.catalog.provider(info.ref.provider_id)
+        entry = catalog.provider(info.ref.provider_id)
+        label = info.kind if entry is None else entry.label
         self.model = info.id
-        self.err.line(slash.switched(info, info.kind if entry is None else entry.label))
+        # Some servers are asked for names they do not list; then nobody knows where they run.
+        is_listed = host.registry.find(info.id) is not None
+        self.err.line(slash.switched(info, label, is_listed=is_listed))
 
     def _list(self) -> None:
         catalog = self.session.run(self.session.host.refresh())

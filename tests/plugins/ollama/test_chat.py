@@ -1,4 +1,7 @@
-"""Mirrors modelbay_ollama/client.py and what is around it: retries, completion, vectors, /v1."""
+"""Mirrors modelbay_ollama/client.py and what is around it: retries, completion, vectors, /v1.
+
+Over real sockets, against the simulator (S4-102, S4-106).
+"""
 
 import json
 from collections.abc import Sequence
@@ -69,7 +72,7 @@ def kinds(events: Sequence[StreamEvent]) -> list[str]:
 
 
 async def test_a_turn_streams_with_usage_and_times(bay: OpenBay) -> None:
-    """S4-11, S4-66 to S4-71, S4-77, S4-78."""
+    """S4-11, S4-66 to S4-71, S4-77, S4-78, S4-82."""
     with OllamaSimulator() as sim:
         events = await bay(sim.base_url).chat("hi")
 

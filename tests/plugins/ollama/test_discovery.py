@@ -1,4 +1,4 @@
-"""Mirrors modelbay_ollama/discovery.py, window.py and fingerprint.py."""
+"""Mirrors modelbay_ollama/discovery.py, window.py and fingerprint.py (S4-103)."""
 
 from typing import Any
 
@@ -152,9 +152,12 @@ async def test_every_spelling_reaches_the_listed_model(bay: OpenBay) -> None:
 async def test_a_model_in_the_cloud_is_neither_local_nor_free(bay: OpenBay) -> None:
     """S4-54, U7; trap 37."""
     with OllamaSimulator([CLOUD]) as sim:
-        found = await bay(sim.base_url).model("gpt-oss:120b-cloud")
+        desk = bay(sim.base_url)
+        found = await desk.model("gpt-oss:120b-cloud")
+        size = (await desk.discover())["gpt-oss:120b-cloud"].size_bytes
 
     assert (found.origin, found.capabilities.prices, found.state) == ("remote", None, "unknown")
+    assert size is None
     assert (found.capabilities.context_window, found.details["remote_host"]) == (
         131072,
         "https://ollama.com:443",

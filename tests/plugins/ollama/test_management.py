@@ -13,8 +13,10 @@ from modelbay.errors import (
     BackendUnreachableError,
     InvalidRequestError,
     ModelNotFoundError,
+    ProtocolError,
     StreamInterruptedError,
     UnsupportedActionError,
+    WrongServerError,
 )
 from modelbay.models.events import TextDelta
 from modelbay.models.manage import (
@@ -385,6 +387,27 @@ async def test_a_pull_without_its_success_is_no_success(bay: OpenBay) -> None:
     assert "what has come is kept" in (raised.value.hint or "")
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("action", [Pull(model="m:1b"), Show(model="m:1b"), Running()])
+async def test_a_proxy_s_page_is_no_answer_to_any_action(bay: OpenBay, action: Action) -> None:
+    with OllamaSimulator() as sim:
+        sim.inject(Fault.html(200, "Welcome"))
+        with pytest.raises(BackendError) as raised:
+            await bay(sim.base_url).manage(action)
+
+    assert isinstance(raised.value, (ProtocolError, WrongServerError))
+    assert raised.value.hint
+
+
+@pytest.mark.anyio
+async def test_a_server_without_a_list_of_what_runs_says_so(bay: OpenBay) -> None:
+    """Before 0.1.38 there is no such route (wire notes, section 9.1)."""
+    with OllamaSimulator(version="0.1.30") as sim, pytest.raises(UnsupportedActionError) as raised:
+        await bay(sim.base_url).manage(Running())
+
+    assert raised.value.hint == "upgrade it to 0.1.38 or later"
+
+
 def layer(digest: str, total: int, completed: int | None = None) -> bytes:
     line: dict[str, object] = {"status": f"pulling {digest}", "digest": digest, "total": total}
     return json.dumps(line if completed is None else {**line, "completed": completed}).encode()
@@ -456,8 +479,10 @@ async def test_delete_copy_and_create_do_what_they_say(bay: OpenBay) -> None:
     "action", [Delete(model="nosuch:1b"), Copy(model="nosuch:1b", to="x"), Show(model="nosuch:1b")]
 )
 async def test_a_model_nobody_has_is_not_found(bay: OpenBay, action: Action) -> None:
-    with OllamaSimulator() as sim, pytest.raises(ModelNotFoundError):
+    with OllamaSimulator() as sim, pytest.raises(ModelNotFoundError) as raised:
         await bay(sim.base_url).manage(action)
+
+    assert (raised.value.hint or "").startswith("modelbay pull desk/nosuch:1b")
 
 
 @pytest.mark.anyio

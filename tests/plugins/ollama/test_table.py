@@ -1,4 +1,4 @@
-"""Mirrors modelbay_ollama/table.py: each family row by row, and who wins over whom."""
+"""Mirrors modelbay_ollama/table.py: each family row by row, and who wins (S4-105)."""
 
 from fnmatch import fnmatchcase
 

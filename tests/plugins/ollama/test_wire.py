@@ -1,4 +1,7 @@
-"""Mirrors the pure parts: encoding, options, schemas, thinking, decoding, failures, answers."""
+"""Mirrors the pure parts: encoding, options, schemas, thinking, decoding, failures, answers.
+
+Messages there and NDJSON back, without a network (S4-104).
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -224,6 +227,49 @@ def test_a_tool_conversation_ties_results_to_calls_in_both_ways() -> None:
     ]
 
 
+@pytest.mark.parametrize("version", [(0, 3, 0), (0, 9, 5), (0, 12, 9)])
+def test_older_servers_get_both_ties_too_and_pass_over_what_they_do_not_know(
+    version: Version,
+) -> None:
+    """`tool_name` is known since 0.9.6, `tool_call_id` since 0.12.10; unknown fields are no error.
+
+    A result that names its tool itself needs no call to look it up in.
+    """
+    request = ChatRequest(
+        messages=[Message(role="tool", content="cold", name="get_weather", tool_call_id="call_1")]
+    )
+    found = encoded(request, version=version)
+
+    assert found.body["messages"] == [
+        {"role": "tool", "content": "cold", "tool_name": "get_weather", "tool_call_id": "call_1"}
+    ]
+    assert found.notices == ()
+
+
+def test_the_name_of_an_author_is_left_out_and_told_once() -> None:
+    found = encoded(
+        ChatRequest(
+            messages=[
+                Message(role="user", content="one", name="sam"),
+                Message(role="assistant", content="two", name="max"),
+                Message(role="user", content="three"),
+            ]
+        )
+    )
+
+    assert found.body["messages"] == [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "two"},
+        {"role": "user", "content": "three"},
+    ]
+    assert found.notices == (
+        Notice(
+            "dropped_field",
+            "name was left out: Ollama's messages have no place for their author's name",
+        ),
+    )
+
+
 def test_thoughts_go_back_only_with_calls() -> None:
     assert messages(user("a"), Message(role="assistant", content="b", reasoning="c")) == [
         {"role": "user", "content": "a"},
@@ -382,6 +428,14 @@ def test_small_models_with_tools_are_warned_of(wire_id: str, size: str, warns: b
     result = encoded(WITH_TOOLS, model(wire_id, size=size))
 
     assert [notice.code for notice in result.notices] == ["weak_tools"] * warns
+
+
+def test_tools_for_a_server_that_knows_none_are_refused() -> None:
+    """It would pass over them without a word (wire notes, section 9.1)."""
+    with pytest.raises(UnsupportedFeatureError, match="tools") as raised:
+        encoded(WITH_TOOLS, version=(0, 2, 5))
+
+    assert raised.value.hint == "upgrade the Ollama server"
 
 
 def test_servers_that_lose_calls_in_a_stream_are_not_asked_for_one() -> None:

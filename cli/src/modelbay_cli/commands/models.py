@@ -51,6 +51,7 @@ def command(
     with Session(deadline_s=deadline_s) as session:
         catalog = session.run(session.host.refresh(force=refresh))
         where = session.host.locations.providers_file
+        own = {h.id for h in session.host.providers if h.table is not None and h.table.local}
     groups = _groups(catalog, only, everything)
     out = Screen.stdout()
     if as_json:
@@ -58,7 +59,7 @@ def command(
     elif groups:
         # Nobody asked for a proposal, so one that has nothing to show is no row.
         shown = [(e, found) for e, found in groups if found or not e.implicit or everything]
-        table(out, _COLUMNS, [_section(entry, models) for entry, models in shown])
+        table(out, _COLUMNS, [_section(entry, models, entry.id in own) for entry, models in shown])
     if not any(models for _, models in groups):
         missing = f"no model matches '{only}'" if only else "no models found"
         step = (
@@ -87,7 +88,10 @@ def _groups(
     return groups
 
 
-def _section(entry: ProviderEntry, models: list[ModelInfo]) -> Section:
+def _section(entry: ProviderEntry, models: list[ModelInfo], is_own: bool) -> Section:
+    """Args:
+    is_own: Its models run on the user's hardware as a rule, so that others need a word.
+    """
     name = entry.id if entry.label == entry.id else f"{entry.label} ({entry.id})"
     rows = [
         [
@@ -96,7 +100,7 @@ def _section(entry: ProviderEntry, models: list[ModelInfo]) -> Section:
             facts.context(model.capabilities),
             " ".join(facts.can(model.capabilities)),
             facts.size(model),
-            facts.note(model),
+            "; ".join(part for part in (_place(model, is_own), facts.note(model)) if part),
         ]
         for model in models
     ]
@@ -106,3 +110,7 @@ def _section(entry: ProviderEntry, models: list[ModelInfo]) -> Section:
     elif not models:
         problem = (entry.id, entry.status, "no models")
     return Section(rows, f"{name}, {entry.kind}", problem)
+
+
+def _place(model: ModelInfo, is_own: bool) -> str:
+    return "runs elsewhere" if is_own and model.origin == "remote" else ""

@@ -105,7 +105,9 @@ def raise_explained(
     provider: ProviderContext, exc: BackendError, body: ErrorBody | None, model: str | None
 ) -> NoReturn:
     """Raise the error with its next step, or the error it really is."""
-    explained = explain(exc, body, model)
+    # A hint is something to type, and there a model has its provider in front.
+    ref = model if not model or model.startswith(f"{provider.id}/") else f"{provider.id}/{model}"
+    explained = explain(exc, body, ref)
     provider.sign(explained, model)
     if explained is exc:
         raise exc

@@ -200,7 +200,7 @@ def _model(
         origin="remote" if remote else "local",
         state=state,
         loaded_context=sizes.loaded,
-        size_bytes=entry.size,
+        size_bytes=None if remote else entry.size,  # a stub's own few bytes say nothing
         digest=entry.digest or None,
         family=details.family or None,
         quantization=details.quantization_level or None,

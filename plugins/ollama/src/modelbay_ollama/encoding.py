@@ -88,6 +88,8 @@ def encode_chat(request: ChatRequest, model: ModelInfo, setup: Setup) -> Encoded
         "messages": list(encode_messages(request.messages)),
         "stream": request.stream,
     }
+    if any(message.name for message in request.messages if message.role != "tool"):
+        notices.append(_dropped("name", "Ollama's messages have no place for their author's name"))
     _tools(request, model, setup.version, body, notices)
     schema = _format(request, setup.version, body)
     think = encode_think(request.reasoning_effort, model, setup.version, notices)

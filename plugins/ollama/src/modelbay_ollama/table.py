@@ -212,6 +212,7 @@ TABLE = CapabilityTable(
         "balance": "models on your own hardware cost nothing; the cloud: ollama.com/settings",
     },
     server_checks_names=True,
+    start_hint="ollama serve",
 )
 
 
