@@ -24,6 +24,12 @@ def main() -> int:
             from modelbay_cli.ready import VERSION
 
             return _say(f"modelbay {VERSION}\n")
+        if arguments[0] in ("models", "list", "ls"):
+            from modelbay_cli.warm import text
+
+            listing = text(arguments)
+            if listing is not None:
+                return _say(listing)
         from modelbay_cli.app import run
 
         return run(arguments)

@@ -37,6 +37,7 @@ class Session:
     Args:
         deadline_s: Seconds each `run` may take.
         providers: Instead of the configuration file's, which is then not read.
+        cache: Begin with the lists that an earlier command left, and leave this one's.
     """
 
     def __init__(
@@ -44,8 +45,9 @@ class Session:
         *,
         deadline_s: float | None = None,
         providers: Sequence[ProviderConfig] | None = None,
+        cache: bool = False,
     ) -> None:
-        self.host = Host.open(providers=providers, also=_named())
+        self.host = Host.open(providers=providers, also=_named(), cache=cache)
         self._deadline_s = deadline_s
         self._runner = asyncio.Runner()
 

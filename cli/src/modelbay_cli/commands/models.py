@@ -1,10 +1,18 @@
 """`modelbay models`: what there is, grouped by provider."""
 
+import io
+import re
+import sys
+from dataclasses import replace
+from urllib.parse import urlsplit
+
 import click
 
+from modelbay.host.registry import TTL_S
+from modelbay.host.resources import is_loopback
 from modelbay.models.catalog import Catalog, ModelInfo, ProviderEntry
-from modelbay_cli import facts
-from modelbay_cli.failure import PARTIAL
+from modelbay_cli import facts, figures, warm
+from modelbay_cli.failure import PARTIAL, Invocation
 from modelbay_cli.options import (
     deadline_option,
     examples,
@@ -13,6 +21,7 @@ from modelbay_cli.options import (
     verbose_option,
 )
 from modelbay_cli.output import Screen, Section, table
+from modelbay_cli.renewal import renew_later
 from modelbay_cli.session import Session
 
 _COLUMNS = ("MODEL", "STATE", "CONTEXT", "CAN", "SIZE", "NOTE")
@@ -48,18 +57,23 @@ def command(
     FILTER keeps the models whose ref contains it, or those of the provider it names. In the
     column CONTEXT, "?" is not known, and "<=" is what the model was trained for.
     """
-    with Session(deadline_s=deadline_s) as session:
-        catalog = session.run(session.host.refresh(force=refresh))
+    with Session(deadline_s=deadline_s, cache=True) as session:
+        catalog = session.run(session.host.refresh(force=refresh, stale_is_enough=True))
+        stale = session.host.registry.stale
+        cache = session.host.locations.cache
         where = session.host.locations.providers_file
         own = {h.id for h in session.host.providers if h.table is not None and h.table.local}
     groups = _groups(catalog, only, everything)
-    out = Screen.stdout()
+    said = io.StringIO()
+    out = replace(Screen.stdout(), stream=said)
     if as_json:
         out.json({"providers": [facts.provider_json(entry, models) for entry, models in groups]})
     elif groups:
         # Nobody asked for a proposal, so one that has nothing to show is no row.
         shown = [(e, found) for e, found in groups if found or not e.implicit or everything]
         table(out, _COLUMNS, [_section(entry, models, entry.id in own) for entry, models in shown])
+    sys.stdout.write(said.getvalue())
+    sys.stdout.flush()
     if not any(models for _, models in groups):
         missing = f"no model matches '{only}'" if only else "no models found"
         step = (
@@ -69,8 +83,31 @@ def command(
             " what was looked for"
         )
         Screen.stderr().line(f"{missing}: {step}", style="dim")
+    invocation = ctx.ensure_object(Invocation)
+    usual = not (only or everything or strict or invocation.providers or invocation.verbosity)
+    if usual and catalog.models:
+        _keep(catalog, said.getvalue(), as_json)
+    if stale:
+        renew_later(cache)
     if strict and any(entry.problem for entry, _ in groups):
         ctx.exit(PARTIAL)
+
+
+def _keep(catalog: Catalog, said: str, as_json: bool) -> None:
+    """Leave what was printed for the next call; see `modelbay_cli.warm`."""
+    absent, valid_s = [], TTL_S
+    for entry in catalog.providers:
+        address = urlsplit(entry.base_url)
+        if entry.hidden and is_loopback(address.hostname or ""):
+            absent.append(address.netloc)
+        elif entry.next_look_s is not None:
+            valid_s = min(valid_s, entry.next_look_s)
+        elif entry.problem is None:
+            return  # it has not been looked at
+    if as_json:
+        said = re.sub(r'("age_s": )([0-9.]+)', "\\1\0\\2\0", said)
+        said = re.sub(r'("next_look_s": )([0-9.]+)', "\\1\1\\2\1", said)
+    warm.keep(["models", "--json"] if as_json else ["models"], said, valid_s=valid_s, absent=absent)
 
 
 def _groups(
@@ -93,6 +130,8 @@ def _section(entry: ProviderEntry, models: list[ModelInfo], is_own: bool) -> Sec
     is_own: Its models run on the user's hardware as a rule, so that others need a word.
     """
     name = entry.id if entry.label == entry.id else f"{entry.label} ({entry.id})"
+    if entry.next_look_s == 0 and entry.age_s is not None:
+        name = f"{name}, as of {figures.duration(entry.age_s)} ago"
     rows = [
         [
             model.id,

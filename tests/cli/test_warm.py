@@ -1,0 +1,249 @@
+"""Mirrors modelbay_cli/warm.py and renewal.py: a listing that is ready, and when it is not."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cli.conftest import Installation, Invoke
+from modelbay.config import locations
+from modelbay_cli import renewal, warm
+from modelbay_cli.renewal import LOCK, LOCK_S, renew_later
+
+
+@pytest.fixture(autouse=True)
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The renewals that would have been started."""
+    found: list[list[str]] = []
+    pretended = SimpleNamespace(
+        Popen=lambda command, **options: found.append(command), DEVNULL=subprocess.DEVNULL
+    )
+    monkeypatch.setattr(renewal, "subprocess", pretended)
+    return found
+
+
+def ready(installation: Installation) -> dict[str, Path]:
+    folder = installation.home / "cache" / "ready"
+    return {path.name: path for path in folder.iterdir()} if folder.exists() else {}
+
+
+def test_a_listing_is_left_ready_and_the_next_one_is_the_same(
+    installation: Installation, invoke: Invoke
+) -> None:
+    first = invoke("models").stdout
+    assert list(ready(installation)) == ["table-0000"]
+
+    assert warm.text(["models"]) == first
+    assert warm.text(["ls"]) == first
+
+
+def test_ages_in_json_go_on(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = json.loads(invoke("models", "--json").stdout)
+    later = time.time() + 100
+    monkeypatch.setattr(time, "time", lambda: later)
+    second = json.loads(warm.text(["models", "--json"]) or "")
+
+    [one], [other] = first["providers"], second["providers"]
+    assert 99 <= other.pop("age_s") - one.pop("age_s") <= 102
+    assert 99 <= one.pop("next_look_s") - other.pop("next_look_s") <= 102
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["models", "echo"], ["models", "--all"], ["models", "--refresh"], ["ps"], ["models", "-h"]],
+)
+def test_only_the_plain_forms_are_ready(invoke: Invoke, arguments: list[str]) -> None:
+    invoke("models")
+    assert warm.text(arguments) is None
+
+
+def test_a_listing_is_not_the_answer_once_something_is_different(
+    installation: Installation, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_ready() -> bool:
+        found = warm.text(["models"]) is not None
+        invoke("models")
+        assert warm.text(["models"]) is not None  # and with the new state it is again
+        return found
+
+    invoke("models")
+    os.utime(installation.file, (1, 1))
+    assert not is_ready()
+    monkeypatch.setenv("SOME_VARIABLE", "1")
+    assert not is_ready()
+    (installation.packages / "new_package").mkdir()
+    assert not is_ready()
+    data = installation.home / "data"
+    data.mkdir(exist_ok=True)
+    (data / "keys.json").write_text("{}")
+    (data / "keys.json").chmod(0o600)
+    assert warm.text(["models"]) is None
+
+
+def test_another_terminal_window_is_no_difference(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke("models")
+    monkeypatch.setenv("SHLVL", "7")
+    monkeypatch.setenv("PWD", "/elsewhere")
+
+    assert warm.text(["models"]) is not None
+
+
+def test_a_listing_lasts_as_long_as_its_lists(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke("models")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 269)
+    assert warm.text(["models"]) is not None
+    monkeypatch.setattr(time, "time", lambda: now + 301)
+    assert warm.text(["models"]) is None
+    monkeypatch.setattr(time, "time", lambda: now - 60)  # the clock was put back
+    assert warm.text(["models"]) is None
+
+
+def test_a_server_that_is_started_meanwhile_is_noticed() -> None:
+    import socket
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        warm.keep(["models"], "listing\n", valid_s=60, absent=[address])
+        assert warm.text(["models"]) == "listing\n"
+        server.listen()
+        assert warm.text(["models"]) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "modelbay-ready 1\n", "x\n" * 9, "modelbay-ready 1\na\nb\n\n\n"]
+)
+def test_a_damaged_file_is_not_the_answer(
+    installation: Installation, invoke: Invoke, text: str
+) -> None:
+    invoke("models")
+    ready(installation)["table-0000"].write_text(text)
+
+    assert warm.text(["models"]) is None
+
+
+def test_nothing_is_kept_of_a_listing_with_nothing_in_it(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.configure()
+    invoke("models")
+    invoke("models", "--json")
+
+    assert ready(installation) == {}
+
+
+def test_no_file_holds_what_the_environment_does(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.setenv("DESK_KEY", "sk-planted")
+    invoke("models")
+
+    kept = [path for path in (installation.home / "cache").rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if "sk-planted" in path.read_text()]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"MODELBAY_HOME": "/h"},
+        {"MODELBAY_HOME": "~/h"},
+        {"XDG_CACHE_HOME": "/c"},
+        {},
+    ],
+)
+def test_the_cache_folder_is_the_one_the_core_uses(
+    env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MODELBAY_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+
+    assert warm.cache_folder() == str(locations(os.environ).cache)
+
+
+def test_a_ready_listing_imports_nothing_large(installation: Installation) -> None:
+    """What makes a warm listing cheap; the benchmark says how cheap."""
+    first = installation.run("models").stdout
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "modelbay_cli", "models"],
+        env={**os.environ, **installation.env},
+        capture_output=True,
+        check=True,
+    )
+    imported = re.findall(r"\|\s+(\S+)$", told.stderr.decode(), re.MULTILINE)
+
+    assert told.stdout == first
+    ours = {name for name in imported if name.startswith("modelbay")}
+    assert ours == {"modelbay_cli", "modelbay_cli.ready", "modelbay_cli.warm"}
+    assert not {"click", "pydantic", "httpx2", "rich", "asyncio", "json"} & set(imported)
+
+
+# --- renewal --------------------------------------------------------------------------------------
+
+
+def test_lists_that_are_too_old_are_shown_with_their_age_and_renewed_behind(
+    installation: Installation,
+    invoke: Invoke,
+    started: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    invoke("models")
+    asked = len(installation.notes)
+    [kept] = (installation.home / "cache" / "models").iterdir()
+    page = json.loads(kept.read_text())
+    page["read_at"] -= 400
+    kept.write_text(json.dumps(page))
+    (ready(installation)["table-0000"]).unlink()
+
+    result = invoke("models")
+    assert "desk/echo" in result.stdout
+    assert len(installation.notes) == asked
+    assert started == [[sys.executable, "-m", "modelbay_cli.renewal", str(kept.parent.parent)]]
+    assert ready(installation) == {}
+
+    assert invoke("models", "--refresh").exit_code == 0
+    assert list(ready(installation)) == ["table-0000"]
+
+
+def test_one_renewal_at_a_time(tmp_path: Path, started: list[list[str]]) -> None:
+    assert renew_later(tmp_path) is True
+    assert renew_later(tmp_path) is False
+    assert len(started) == 1
+
+    past = time.time() - LOCK_S - 1
+    os.utime(tmp_path / LOCK, (past, past))  # of one that died
+    assert renew_later(tmp_path) is True
+    assert len(started) == 2
+
+
+def test_a_renewal_reads_the_lists_and_gives_the_lock_back(installation: Installation) -> None:
+    cache = installation.home / "cache"
+    cache.mkdir()
+    (cache / LOCK).touch()
+    renewal.main(str(cache))
+
+    assert [path.name for path in (cache / "models").iterdir()] == ["desk.json"]
+    assert not (cache / LOCK).exists()
+
+
+def test_where_nothing_can_be_written_nothing_is_renewed(
+    tmp_path: Path, started: list[list[str]]
+) -> None:
+    (tmp_path / "taken").write_text("")
+
+    assert renew_later(tmp_path / "taken") is False
+    assert started == []
