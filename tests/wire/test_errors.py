@@ -193,3 +193,14 @@ def test_a_strange_answer_asks_to_wait_for_a_finite_time_or_for_none(text: str, 
     seconds = retry_after_s({name: text}, NOW)
 
     assert seconds is None or 0 <= seconds < float("inf")
+
+
+def test_refused_fields_are_named_without_the_request_that_stands_beside_them() -> None:
+    body = (
+        b'{"detail":[{"type":"missing","loc":["body","messages"],"msg":"Field required",'
+        b'"input":{"prompt":"my secret plan"}},{"msg":"Too short"},7]}'
+    )
+
+    assert parse_error_body(body).message == "body.messages: Field required; Too short"
+    assert parse_error_body(b'{"detail":[{"input":"my secret plan"}]}').message == "not accepted"
+    assert parse_error_body(b'{"detail":{"msg":"busy","type":"service"}}').message == "busy"

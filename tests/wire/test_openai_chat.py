@@ -774,3 +774,15 @@ def test_whatever_comes_it_is_events_or_an_error_of_the_tree(data: bytes) -> Non
         decoder.close()
     except ModelbayError:
         pass
+
+
+def test_a_count_that_is_null_counts_nothing() -> None:
+    chunk = b'{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}],'
+    chunk += b'"usage":{"prompt_tokens":3,"completion_tokens":null}}'
+    decoder = ChatDecoder(Dialect())
+
+    assert [*decoder.decode(chunk), *decoder.close()] == [
+        TextDelta("a"),
+        Usage(3, 0),
+        Finish("stop"),
+    ]

@@ -48,6 +48,8 @@ Classify: TypeAlias = Callable[[int, ErrorBody], type[BackendError] | None]
 def parse_error_body(body: bytes) -> ErrorBody:
     """Read ``{"error": {message, type, code}}``, ``{"error": "..."}``, or any text (S1-41).
 
+    Also ``{"detail": [{loc, msg}]}``, the refused fields of servers that check by a schema.
+
     Never raises: an error that cannot be read is still an error.
     """
     text = body[:BODY_LIMIT].decode("utf-8", "replace").strip()
@@ -60,14 +62,26 @@ def parse_error_body(body: bytes) -> ErrorBody:
         if isinstance(error, dict):
             kind = _text(error.get("type"))
             return ErrorBody(
-                message=_shorten(_text(error.get("message")) or text),
+                message=_shorten(_text(error.get("message")) or _text(error.get("msg")) or text),
                 type=kind,
                 code=_text(error.get("code")) or kind,
                 raw=error,
             )
         if isinstance(error, str):
             return ErrorBody(message=_shorten(error.strip()), raw=value)
+        if isinstance(error, list) and (found := [_complaint(item) for item in error]):
+            return ErrorBody(message=_shorten("; ".join(filter(None, found)) or "not accepted"))
     return ErrorBody(message=_shorten(text))
+
+
+def _complaint(item: object) -> str:
+    """One field that was refused. Beside its place and the reason the whole request may stand."""
+    if not isinstance(item, dict):
+        return ""
+    place = item.get("loc")
+    where = ".".join(str(step) for step in place) if isinstance(place, list) else ""
+    reason = _text(item.get("msg"))
+    return f"{where}: {reason}" if where and reason else reason
 
 
 def _text(value: object) -> str:

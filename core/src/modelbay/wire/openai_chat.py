@@ -52,6 +52,7 @@ class Dialect:
 
     Attributes:
         max_tokens_field: The field's name for the limit of the answer.
+        default_limit: A request without a limit is sent with the one its caller passes as default.
         stream_usage: It understands ``stream_options.include_usage``.
         named_tool_choice: ``object`` sends the standard object; ``single`` sends that one tool
             alone with ``required``, for servers that read the object as ``auto``.
@@ -67,6 +68,7 @@ class Dialect:
     """
 
     max_tokens_field: str = "max_tokens"
+    default_limit: bool = True
     stream_usage: bool = True
     named_tool_choice: Literal["object", "single"] = "object"
     tools_with_format: bool = True
@@ -108,7 +110,7 @@ def encode_chat(
     notices: list[Notice] = []
     if request.stream and dialect.stream_usage:
         body["stream_options"] = {"include_usage": True}
-    limit = request.max_tokens or max_tokens
+    limit = request.max_tokens or (max_tokens if dialect.default_limit else None)
     if limit is not None:
         body[dialect.max_tokens_field] = limit
     for name in ("temperature", "top_p", "seed"):
@@ -306,8 +308,8 @@ class _Reasoned(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     prompt_tokens_details: _Cached | None = None
     completion_tokens_details: _Reasoned | None = None
     prompt_cache_hit_tokens: int | None = None
@@ -558,8 +560,8 @@ def _usage(usage: _Usage) -> Usage:
     cached = None if inputs is None else inputs.cached_tokens
     thought = None if outputs is None else outputs.reasoning_tokens
     return Usage(
-        usage.prompt_tokens,
-        usage.completion_tokens,
+        usage.prompt_tokens or 0,
+        usage.completion_tokens or 0,
         cached_tokens=usage.prompt_cache_hit_tokens if cached is None else cached,
         reasoning_tokens=thought,
     )

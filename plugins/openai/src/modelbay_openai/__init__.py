@@ -1,0 +1,1 @@
+"""Any OpenAI-compatible server behind modelbay, by one entry in ``providers.json``."""

@@ -1,0 +1,112 @@
+"""Chat and raw completion, in the dialect of the server at hand."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from modelbay.client import openai_compat
+from modelbay.closing import closing
+from modelbay.context import ProviderContext
+from modelbay.errors import BackendError
+from modelbay.models.catalog import ModelInfo
+from modelbay.models.chat import ChatRequest
+from modelbay.models.events import Finish, StreamEvent, ToolCall
+from modelbay.models.media import CompleteRequest
+from modelbay.wire.openai_chat import Dialect
+from modelbay_openai.address import at, by_host, is_local
+from modelbay_openai.config import options
+from modelbay_openai.dialects import BY_NAME, UNKNOWN, Server
+from modelbay_openai.failures import classify, explain
+from modelbay_openai.memory import memory, recall
+
+
+def server_of(provider: ProviderContext) -> Server:
+    """The server as the last look recognised it; before the first one, by name or address."""
+    known = memory(provider).server
+    if known is not UNKNOWN:
+        return known
+    told = options(provider).server
+    return BY_NAME[told] if told is not None else by_host(provider.base_url)
+
+
+def dialect(provider: ProviderContext, model: ModelInfo) -> Dialect:
+    """The server's row, with the user's switches over it.
+
+    A limit that nobody asked for is sent only if the user wrote it down: these servers stop at
+    the end of the context by themselves, refuse a limit that does not fit into what is left of it
+    (vLLM), or want it covered by the account (OpenRouter).
+    """
+    chosen = options(provider)
+    origin = model.capabilities.provenance.get("max_output_tokens")
+    local = is_local(provider.base_url) if chosen.local is None else chosen.local
+    found = replace(
+        server_of(provider).dialect_of(memory(provider).version),
+        default_limit=origin is not None and origin.layer == "user",
+        # A server of one's own would fetch addresses inside its network for whoever can chat.
+        image_urls=not local,
+    )
+    switches = chosen.dialect.model_dump(exclude_none=True, exclude_defaults=True)
+    if "reasoning_history" in switches:
+        switches["reasoning_history"] = switches["reasoning_history"] or None
+    if "reasoning_effort" in switches:
+        switches["reasoning_effort"] = switches["reasoning_effort"] != "none"
+    return replace(found, **switches)
+
+
+async def stream_chat(
+    provider: ProviderContext, request: ChatRequest, model: ModelInfo
+) -> AsyncIterator[StreamEvent]:
+    """Answer one chat turn."""
+    recall(provider, model)
+    server = server_of(provider)
+    effort = options(provider).dialect.reasoning_effort or server.effort
+    if effort == "object" and request.reasoning_effort is not None:
+        request = request.model_copy(
+            update={
+                "reasoning_effort": None,
+                "extra": {"reasoning": {"effort": request.reasoning_effort}, **request.extra},
+            }
+        )
+    events = openai_compat.stream_chat(
+        provider,
+        request,
+        model,
+        dialect=dialect(provider, model),
+        path=at(provider, "chat/completions"),
+        classify=classify,
+        pings=server.pings,
+    )
+    called = False
+    try:
+        async with closing(events):
+            async for event in events:
+                if isinstance(event, ToolCall):
+                    called = True
+                elif isinstance(event, Finish) and called and event.reason == "stop":
+                    # Some say "stop" under a call; who loops on calls would end too early.
+                    event = replace(event, reason="tool_calls", raw_reason="stop")
+                yield event
+    except BackendError as exc:
+        explain(provider, exc)
+        raise
+
+
+async def complete(
+    provider: ProviderContext, request: CompleteRequest, model: ModelInfo
+) -> AsyncIterator[StreamEvent]:
+    """Continue a raw prompt."""
+    recall(provider, model)
+    events = openai_compat.complete(
+        provider,
+        request,
+        model,
+        path=at(provider, "completions"),
+        classify=classify,
+        pings=server_of(provider).pings,
+    )
+    try:
+        async with closing(events):
+            async for event in events:
+                yield event
+    except BackendError as exc:
+        explain(provider, exc)
+        raise

@@ -1,0 +1,154 @@
+"""The models of a server: its list, what the server tells besides, and which server it is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from modelbay.client.http import open_stream, raise_for_status, read_body
+from modelbay.context import ProviderContext
+from modelbay.errors import BackendError, ProtocolError, WrongServerError
+from modelbay.models.capabilities import FACT_NAMES
+from modelbay.models.catalog import DiscoveredModel, Origin
+from modelbay.models.frozen import JsonObject
+from modelbay_openai.address import at, by_host, is_local
+from modelbay_openai.config import OpenAIOptions, options
+from modelbay_openai.dialects import BY_NAME, Server
+from modelbay_openai.failures import classify, explain
+from modelbay_openai.fingerprint import recognise
+from modelbay_openai.listing import Description, Entry, read_list
+from modelbay_openai.looks import Look, look
+from modelbay_openai.memory import memory
+
+_GLOB = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    entries: Sequence[Entry]
+    headers: Mapping[str, str]
+
+
+async def discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
+    """List the models with all that is told about them; one request, and for some servers two more.
+
+    Raises:
+        WrongServerError: There is no model list at this address, or a server that was only
+            guessed at is another one.
+        BackendError: It cannot be asked.
+    """
+    chosen = options(provider)
+    origin = _origin(provider, chosen)
+    if not chosen.discover:
+        memory(provider).saw(_told(provider, chosen), None)
+        return [
+            DiscoveredModel(wire_id=name, origin=origin)
+            for name in provider.config.models
+            if not _GLOB.intersection(name)
+        ]
+    listed = await _list(provider)
+    if chosen.server is not None and not provider.config.implicit:
+        server = BY_NAME[chosen.server]
+    else:
+        server = await recognise(provider, listed.entries, listed.headers)
+        if provider.config.implicit and chosen.server not in (None, server.name):
+            raise _wrong(provider, server.title)
+    seen = await look(provider, server)
+    known = memory(provider)
+    known.saw(server, seen.version)
+    more = known.details()
+    return [_model(entry, server, seen, origin, more) for entry in listed.entries]
+
+
+def _model(
+    entry: Entry, server: Server, seen: Look, origin: Origin, more: JsonObject
+) -> DiscoveredModel:
+    name = str(entry["id"])
+    found = Description(name)
+    if name in seen.entries:
+        found.read(seen.entries[name], seen.where)
+    found.read(entry)
+    for fact, value, evidence in seen.common:
+        found.fact(fact, value, evidence)
+    for fact in FACT_NAMES:
+        found.fact(fact, getattr(server.facts, fact), f"true of {server.title}")
+    if seen.only_loaded is not None:
+        found.state = "loaded" if name == seen.only_loaded else "unloaded"
+    elif server.listed_is_loaded and found.state == "unknown":
+        found.state = "loaded"
+    return found.model(origin, more)
+
+
+def _told(provider: ProviderContext, chosen: OpenAIOptions) -> Server:
+    """The server by the user's word or by its host name, without asking."""
+    return by_host(provider.base_url) if chosen.server is None else BY_NAME[chosen.server]
+
+
+def _origin(provider: ProviderContext, chosen: OpenAIOptions) -> Origin:
+    local = is_local(provider.base_url) if chosen.local is None else chosen.local
+    return "local" if local else "remote"
+
+
+async def _list(provider: ProviderContext) -> _Listed:
+    """The list, under ``/v1`` or without it, whatever the address says."""
+    path = at(provider, "models")
+    try:
+        listed = await _ask(provider, path)
+    except _NoListError as exc:
+        if path == "models":
+            raise _wrong(provider, exc.found, status=exc.status) from exc
+        try:
+            listed = await _ask(provider, "models")
+        except _NoListError:
+            raise _wrong(provider, exc.found, status=exc.status) from exc
+        memory(provider).prefix = ""
+        return listed
+    return listed
+
+
+class _NoListError(ProtocolError):
+    """What answers has no model list there.
+
+    Args:
+        found: What it has instead, in words.
+    """
+
+    def __init__(self, message: str, found: str, status: int | None) -> None:
+        super().__init__(message, status=status, stage="decode")
+        self.found = found
+
+
+async def _ask(provider: ProviderContext, path: str) -> _Listed:
+    async with open_stream(provider, "GET", path) as response:
+        if response.status in (404, 405):
+            raise _NoListError(
+                f"HTTP {response.status}", "a server without a model list", response.status
+            )
+        try:
+            await raise_for_status(provider, response, classify=classify)
+            body = await read_body(response)
+        except BackendError as exc:
+            provider.sign(exc)
+            explain(provider, exc)
+            raise
+        headers = response.headers
+    try:
+        return _Listed(read_list(msgspec.json.decode(body)), headers)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        page = b"<html" in body[:2000].lower() or b"<!doctype html" in body[:200].lower()
+        found = "a web page" if page else "something that answers no JSON"
+        raise _NoListError(str(exc), found, response.status) from exc
+    except ProtocolError as exc:  # its words may be the server's own, and these may echo the key
+        message = provider.redact(exc.message)
+        raise _NoListError(message, "something else", response.status) from None
+
+
+def _wrong(provider: ProviderContext, found: str, *, status: int | None = None) -> WrongServerError:
+    return WrongServerError(
+        f"{provider.base_url} is not the OpenAI-compatible server that was expected but {found}",
+        found=found,
+        status=status,
+        provider_id=provider.id,
+        hint=f'correct "baseUrl" of provider "{provider.id}" in providers.json'
+        ' (it often ends in "/v1"), or list names in "models" with "discover": false',
+    )

@@ -1,0 +1,71 @@
+"""Which server answers: read from the list that is fetched anyway, and from little more."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from modelbay.client.http import open_stream
+from modelbay.closing import closing
+from modelbay.context import ProviderContext
+from modelbay.errors import BackendError
+from modelbay_openai.address import by_host, is_local, native
+from modelbay_openai.dialects import BY_NAME, BY_OWNER, SERVERS, UNKNOWN, Server
+from modelbay_openai.listing import Entry
+
+PEEK_S = 0.5
+_PEEK_BYTES = 256 * 1024
+_LM_STUDIO_ROOT = b"Unexpected endpoint or method"  # its 200 for any path it does not have
+
+
+async def recognise(
+    provider: ProviderContext, entries: Sequence[Entry], headers: Mapping[str, str]
+) -> Server:
+    """The server behind a list, by host name, by a header of its own, or by its owner.
+
+    Only a local server that none of this gives away is asked one thing more, its root.
+    """
+    hosted = by_host(provider.base_url)
+    if hosted is not UNKNOWN:
+        return hosted
+    for server in SERVERS:
+        if server.header is not None:
+            name, text = server.header
+            if text in headers.get(name, ""):
+                return server
+    owners = {str(entry.get("owned_by", "")).lower() for entry in entries}
+    if len(owners) == 1:  # one that gathers many has many
+        found = BY_OWNER.get(owners.pop())
+        if found is not None:
+            return found
+    if is_local(provider.base_url) and _LM_STUDIO_ROOT in await peek(provider, ""):
+        return BY_NAME["lmstudio"]
+    return UNKNOWN
+
+
+async def peek(provider: ProviderContext, path: str) -> bytes:
+    """The beginning of an answer outside of the API, if it is a good one; never an error."""
+    head = bytearray()
+    try:
+        async with open_stream(
+            provider, "GET", native(provider, path), deadline_s=PEEK_S
+        ) as response:
+            if response.status != 200:
+                return b""
+            async with closing(response.blocks()) as blocks:
+                async for block in blocks:
+                    head += block
+                    if len(head) >= _PEEK_BYTES:
+                        break
+    except BackendError:
+        return b""  # a sign that is missing; the others decide
+    return bytes(head)
+
+
+async def peek_json(provider: ProviderContext, path: str) -> Mapping[str, object]:
+    """The same for a JSON object; empty if it is none."""
+    body = await peek(provider, path)
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
