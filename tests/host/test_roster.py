@@ -184,6 +184,16 @@ def test_a_stored_key_stands_in_for_a_variable_when_providers_are_proposed(tmp_p
     assert shown(open_host(tmp_path, plugins=plugins)) == [("cloud", "acme", "", "sk-1")]
 
 
+def test_a_plugin_that_copies_the_variable_gets_the_stored_key_too(tmp_path: Path) -> None:
+    def default_providers(env: Mapping[str, str]) -> list[ProviderConfig]:
+        return [config("cloud", source="hosted", apiKey=env["ACME_KEY"])]
+
+    plugins = installed(acme=plugin(default_providers=default_providers))
+    store(tmp_path, "ACME_KEY", "sk-1")
+
+    assert shown(open_host(tmp_path, plugins=plugins)) == [("cloud", "acme", "", "sk-1")]
+
+
 def test_a_store_that_cannot_be_read_concerns_those_who_need_it(tmp_path: Path) -> None:
     store(tmp_path, "desk", "sk-1")
     (tmp_path / "data" / "keys.json").chmod(0o644)

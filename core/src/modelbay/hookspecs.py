@@ -118,8 +118,9 @@ def default_providers(env: Mapping[str, str]) -> Sequence[ProviderConfig]:
 
     Called once when the host opens, if the configuration file does not mention your kind. Pure:
     look at ``env`` alone. Set ``source``: ``environment`` if a variable named the address or key,
-    ``loopback`` for a usual local address, ``hosted`` or ``bundled`` else. A proposal that never
-    answers is not shown.
+    ``loopback`` for a usual local address, ``hosted`` or ``bundled`` else. Name a key's variable in
+    ``api_key_env`` and leave its value to the host, which may hold it elsewhere. A proposal that
+    never answers is not shown.
     """
     raise NotImplementedError
 

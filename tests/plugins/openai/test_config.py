@@ -161,11 +161,9 @@ def test_a_variable_that_holds_no_address_is_named() -> None:
 
 def test_lm_studio_gets_its_token() -> None:
     proposed = {one.id: one for one in default_providers({"LM_API_TOKEN": "lm-planted"})}
-    key = proposed["lmstudio"].api_key
 
-    assert key is not None
-    assert key.get_secret_value() == "lm-planted"
-    assert proposed["koboldcpp"].api_key is None
+    assert proposed["lmstudio"].api_key_env == "LM_API_TOKEN"
+    assert proposed["koboldcpp"].api_key_env is None
     assert "lm-planted" not in repr(proposed["lmstudio"])
 
 

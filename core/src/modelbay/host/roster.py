@@ -14,6 +14,7 @@ from modelbay.keys import KeyStore, StoredKey
 from modelbay.models.provider import ProviderConfig
 
 DSN_PREFIX = "LLM_"
+_MARK = "\0stored:"  # where a plugin copies a variable whose value lies in the store
 
 
 @dataclass(slots=True)
@@ -141,14 +142,14 @@ class _Stored:
     def added_to(self, env: Mapping[str, str]) -> Mapping[str, str]:
         """The environment, with the keys that stand in for variables which are not set.
 
-        A plugin proposes its provider when it sees the variable. The value is not read for that:
-        the key itself comes later, by the provider's ``apiKeyEnv``.
+        A plugin proposes its provider when it sees the variable. The value is not read for that: a
+        mark stands there, which no variable can hold, and the key itself comes later.
         """
         missing = [name for name in self._known if name.isupper() and not env.get(name)]
-        return {**env, **dict.fromkeys(missing, "stored")} if missing else env
+        return {**env, **{name: f"{_MARK}{name}" for name in missing}} if missing else env
 
-    def find(self, config: ProviderConfig) -> StoredKey | None:
-        for name in (config.id, config.api_key_env):
+    def find(self, config: ProviderConfig, marked: str | None) -> StoredKey | None:
+        for name in (config.id, marked, config.api_key_env):
             if name in self._known:
                 return self._known[name]
         return None
@@ -161,13 +162,20 @@ def _with_key(
     roster: Roster, config: ProviderConfig, env: Mapping[str, str], stored: _Stored
 ) -> ProviderConfig:
     """The provider with its key: its own, else the variable's, else the stored one."""
-    if config.api_key is not None or config.id in roster.problems:
+    marked = None
+    if config.api_key is not None:
+        own = config.api_key.get_secret_value()
+        if not own.startswith(_MARK):
+            return config
+        marked = own.removeprefix(_MARK)
+        config = config.model_copy(update={"api_key": None})
+    if config.id in roster.problems:
         return config
     value = env.get(config.api_key_env) if config.api_key_env else None
     if value:
         roster.key_places[config.id] = config.api_key_env or ""
         return config.model_copy(update={"api_key": SecretStr(value)})
-    key = stored.find(config)
+    key = stored.find(config, marked)
     if key is None:
         if stored.problem is not None and config.api_key_env:
             roster.problems[config.id] = stored.problem

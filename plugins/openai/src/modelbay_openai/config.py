@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from pydantic import ConfigDict, SecretStr, ValidationError, field_validator
+from pydantic import ConfigDict, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
 from modelbay.config import config_error
@@ -90,8 +90,7 @@ def default_providers(env: Mapping[str, str]) -> Sequence[ProviderConfig]:
         ConfigError: ``OPENAI_BASE_URL`` is no address.
     """
     proposed = []
-    key = env.get(KEY_VARIABLE)
-    if key:
+    if env.get(KEY_VARIABLE):
         address = env.get(ADDRESS_VARIABLE, "").strip() or OPENAI
         ours = address.rstrip("/") == OPENAI
         proposed.append(
@@ -99,19 +98,16 @@ def default_providers(env: Mapping[str, str]) -> Sequence[ProviderConfig]:
                 id=KIND,
                 label="OpenAI" if ours else "OpenAI-compatible",
                 base_url=address,
-                api_key=SecretStr(key),
                 api_key_env=KEY_VARIABLE,
                 source="environment",
             )
         )
-    token = env.get("LM_API_TOKEN")
     proposed.append(
         _proposal(
             id="lmstudio",
             label="LM Studio",
             base_url="http://127.0.0.1:1234",
-            api_key=SecretStr(token) if token else None,
-            api_key_env="LM_API_TOKEN" if token else None,
+            api_key_env="LM_API_TOKEN" if env.get("LM_API_TOKEN") else None,
             source="loopback",
             server="lmstudio",
         )
