@@ -150,6 +150,27 @@ async def test_the_order_of_precedence_below_the_request(
         assert (await held.resolve()).id == answers
 
 
+async def test_a_favourite_comes_before_any_local_model(tmp_path: Path) -> None:
+    async with with_file(tmp_path, {"providers": PROVIDERS}) as held:
+        assert (await held.resolve()).id == "desk/a"
+        assert not (tmp_path / "data" / "state.db").exists()  # looking makes no store
+        await held.state.set_favorites(["desk/gone", "lab/c"])
+        assert (await held.resolve()).id == "lab/c"
+
+    async with with_file(tmp_path, {"providers": PROVIDERS}) as held:
+        assert (await held.resolve()).id == "lab/c"
+        assert (await held.resolve("desk/b")).id == "desk/b"
+
+
+async def test_a_host_may_have_a_state_of_its_own() -> None:
+    held = Host.open(
+        providers=[], env={"MODELBAY_HOME": "/nonexistent"}, installed=installed(), state=":memory:"
+    )
+    async with held:
+        await held.state.add_favorite("desk/a")
+        assert await held.state.favorites() == ("desk/a",)
+
+
 async def test_without_any_model_the_error_names_what_was_probed() -> None:
     down = plugin(discover_models=fails(BackendUnreachableError("off")))
     async with host([config("desk")], acme=down) as held:

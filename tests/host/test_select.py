@@ -3,7 +3,7 @@
 import pytest
 
 from modelbay.errors import UnknownModelError
-from modelbay.host.select import order, pick, unknown
+from modelbay.host.select import of_default_provider, of_favorites, order, pick, unknown
 from modelbay.models.capabilities import Prices
 from modelbay.models.catalog import Catalog, ModelInfo, Problem, ProviderEntry
 from pretend import model
@@ -28,7 +28,8 @@ def made(name: str, provider: str, *, free: bool = True, **fields: object) -> Mo
 
 
 def picked(*providers: ProviderEntry, default: str | None = None) -> str:
-    return pick(Catalog(providers=providers, default_provider=default)).id
+    catalog = Catalog(providers=providers, default_provider=default)
+    return (of_default_provider(catalog) or pick(catalog)).id
 
 
 # Two providers, the default one last, so that order alone never decides for it.
@@ -91,6 +92,18 @@ def test_else_a_local_model_that_costs_nothing_answers(
 ) -> None:
     assert picked(entry("desk"), entry("p", *models), default="desk") == chosen
     assert picked(entry("p", *models, made("z", "p", free=False))) == chosen
+
+
+def test_the_first_favourite_whose_provider_answers_is_chosen() -> None:
+    problem = Problem(code="backend_unreachable", message="off")
+    gone, embedder, last = made("a", "down"), made("e", "one", embeddings=True), made("b", "one")
+    catalog = Catalog(
+        providers=(entry("down", gone, problem=problem, status="stale"), entry("one", last))
+    )
+
+    assert of_favorites(catalog, [gone, embedder, last]) == last
+    assert of_favorites(catalog, [gone]) is None
+    assert of_favorites(catalog, []) is None
 
 
 def test_without_any_the_error_names_what_was_probed() -> None:

@@ -57,6 +57,8 @@ from modelbay.models.media import (
 from modelbay.models.provider import ProviderConfig
 from modelbay.refs import ModelRef, parse_model_ref
 from modelbay.resolve import Resolver
+from modelbay.state.places import open_store
+from modelbay.state.store import StateStore
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -94,8 +96,11 @@ class Host:
         resources: HostResources,
         clock: Callable[[], float],
         cache: ListCache | None = None,
+        state: str | None = None,
     ) -> None:
         self.file = file
+        self._state: StateStore | None = None
+        self._state_place = state or places.data / "state.db"
         self.locations = places
         self.env = env
         self.installed = installed
@@ -133,6 +138,7 @@ class Host:
         installed: Installed | None = None,
         clock: Callable[[], float] = time.monotonic,
         cache: bool = False,
+        state: str | None = None,
     ) -> Self:
         """Read the configuration, load the plugins, ask each for its table. No network.
 
@@ -145,6 +151,8 @@ class Host:
             installed: Plugins loaded earlier; several hosts may share them.
             cache: Begin with the lists of models that an earlier program left in the cache folder,
                 and leave this one's there.
+            state: The URL of the state store; a file in the data folder if ``None``, ``:memory:``
+                for none at all.
 
         Raises:
             ConfigError: The configuration is malformed.
@@ -167,6 +175,7 @@ class Host:
             resources=HostResources(env, transport=transport, clock=clock),
             clock=clock,
             cache=ListCache(places.cache) if cache else None,
+            state=state,
         )
 
     async def __aenter__(self) -> Self:
@@ -183,8 +192,21 @@ class Host:
     async def aclose(self) -> None:
         """End what runs in the background and close every connection."""
         await self._resources.aclose()
+        if self._state is not None:
+            await self._state.aclose()
 
     # --- what there is ---------------------------------------------------------------------------
+
+    @property
+    def state(self) -> StateStore:
+        """Favourites, settings, models of conversations, history; opened at the first use."""
+        if self._state is None:
+            self._state = open_store(self._state_place)
+        return self._state
+
+    def _state_exists(self) -> bool:
+        """Whether there is anything to read; a store that is only looked at is not made."""
+        return not isinstance(self._state_place, Path) or self._state_place.exists()
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -238,7 +260,7 @@ class Host:
             text = self.env.get("DEFAULT_MODEL") or self.file.default_model
         if not text:
             await self.registry.refresh(force=False)
-            return select.pick(self.registry.catalog, task)
+            return await self._chosen(task)
         known = self.registry.find(text)
         if known is not None:
             return known
@@ -256,6 +278,16 @@ class Host:
             return known
         await self.registry.refresh([ref.provider_id], force=True)
         return self.registry.find(str(ref)) or self._unlisted(text, ref)
+
+    async def _chosen(self, task: select.Task) -> ModelInfo:
+        """The model of a turn that nobody and nothing names one for."""
+        catalog = self.registry.catalog
+        chosen = select.of_default_provider(catalog, task)
+        if chosen is None and (self._state is not None or self._state_exists()):
+            favorites = [self.registry.find(ref) for ref in await self.state.favorites()]
+            listed = [model for model in favorites if model is not None]
+            chosen = select.of_favorites(catalog, listed, task)
+        return chosen or select.pick(catalog, task)
 
     def _unlisted(self, text: str, ref: ModelRef) -> ModelInfo:
         """A model the registry does not list, even after a fresh look."""

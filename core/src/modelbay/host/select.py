@@ -13,18 +13,31 @@ NEAR = 3
 Task: TypeAlias = Literal["chat", "embeddings", "rerank", "image_generation"]
 
 
+def of_default_provider(catalog: Catalog, task: Task = "chat") -> ModelInfo | None:
+    """The default provider's first loaded or only model."""
+    default = catalog.provider(catalog.default_provider or "")
+    if default is None:
+        return None
+    fitting = _fitting(default.models, task)
+    loaded = [model for model in fitting if model.state == "loaded"]
+    return (loaded or fitting)[0] if loaded or len(fitting) == 1 else None
+
+
+def of_favorites(
+    catalog: Catalog, favorites: Sequence[ModelInfo], task: Task = "chat"
+) -> ModelInfo | None:
+    """The first favourite whose provider answers."""
+    online = {entry.id for entry in catalog.providers if entry.problem is None}
+    fitting = _fitting([model for model in favorites if model.ref.provider_id in online], task)
+    return fitting[0] if fitting else None
+
+
 def pick(catalog: Catalog, task: Task = "chat") -> ModelInfo:
-    """The default provider's first loaded or only model, else a local model that costs nothing.
+    """A local model that costs nothing.
 
     Raises:
         UnknownModelError: There is none; the message names what was probed.
     """
-    default = catalog.provider(catalog.default_provider or "")
-    if default is not None:
-        fitting = _fitting(default.models, task)
-        loaded = [model for model in fitting if model.state == "loaded"]
-        if loaded or len(fitting) == 1:
-            return (loaded or fitting)[0]
     free = [model for model in _fitting(catalog.models, task) if _is_free(model)]
     for model in (*(m for m in free if m.state == "loaded"), *free):
         return model
