@@ -82,6 +82,8 @@ MAY_IMPORT = {
     "client": ("errors", "models", "wire", "context", "deadline", "closing"),
     "state": ("errors", "refs", "models"),
     "host": (
+        "client",
+        "wire",
         "state",
         "errors",
         "refs",

@@ -1,6 +1,6 @@
 """What a hook may know and use: the provider it is about, and what the host lends it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from modelbay.errors import ConfigError, ModelbayError
@@ -16,8 +16,48 @@ if TYPE_CHECKING:
 _SHORTEST_SECRET = 4  # characters; to blot out a shorter one would blot out half the text
 
 
+class Answer(Protocol):
+    """The answer to a request over a connection of our own; its head has come."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def ready(self) -> bytes:
+        """What has arrived of the body, without waiting."""
+        ...
+
+    async def block(self) -> bytes:
+        """The next of the body; empty at its end."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Connections(Protocol):
+    """Connections of our own, for plain HTTP."""
+
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
+    ) -> Answer: ...
+
+
 class Resources(Protocol):
     """What a host owns on a plugin's behalf."""
+
+    def headers(self, config: ProviderConfig) -> Mapping[str, str]:
+        """What every request of a provider carries: its own headers, and its key.
+
+        Raises:
+            ConfigError: One of them cannot be sent.
+        """
+        ...
+
+    def connections(self, url: str) -> Connections | None:
+        """Our own, where they will do; ``None`` for what needs TLS or a proxy."""
+        ...
 
     def client(self, provider: "ProviderContext", base_url: str) -> "httpx.AsyncClient":
         """A new HTTP client for an address, over connections that the host owns and closes."""
@@ -50,13 +90,14 @@ class ProviderContext:
         resources: Owned by the host: HTTP clients, background work, the clock, the environment.
     """
 
-    __slots__ = ("_clients", "_options", "config", "memo", "resources")
+    __slots__ = ("_clients", "_headers", "_options", "config", "memo", "resources")
 
     def __init__(self, config: ProviderConfig, resources: Resources) -> None:
         self.config = config
         self.memo: dict[str, object] = {}
         self.resources = resources
         self._clients: dict[str, httpx.AsyncClient] = {}
+        self._headers: Mapping[str, str] | None = None
         self._options: dict[type[BaseModel], BaseModel] = {}
 
     @property
@@ -77,6 +118,13 @@ class ProviderContext:
                 hint=f'set "baseUrl" of provider "{self.id}" in providers.json',
             )
         return self.config.base_url
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What every request carries: the provider's own headers, and its key."""
+        if self._headers is None:
+            self._headers = self.resources.headers(self.config)
+        return self._headers
 
     @property
     def http(self) -> "httpx.AsyncClient":

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 import httpx2 as httpx
 import msgspec
 
+from modelbay.client.connection import ConnectionBrokenError, NotHttpError
+from modelbay.client.pool import ConnectTimeoutError, UnreachableError
 from modelbay.closing import closing
 from modelbay.deadline import Watchdog
 from modelbay.errors import (
@@ -27,7 +29,7 @@ from modelbay.wire.errors import (
 )
 
 if TYPE_CHECKING:
-    from modelbay.context import ProviderContext
+    from modelbay.context import Answer, Connections, ProviderContext
 
 log = logging.getLogger("modelbay.http")
 
@@ -36,6 +38,14 @@ MANAGEMENT_DEADLINE_S = 15.0
 JSON_LIMIT = 16 * 1024 * 1024  # a list of 10,000 models is 5 MB; 200 MB is a fault
 
 T = TypeVar("T")
+
+_CLOSED = (
+    httpx.ReadError,
+    httpx.WriteError,
+    httpx.RemoteProtocolError,
+    ConnectionBrokenError,
+    NotHttpError,
+)
 
 
 class HttpResponse(Protocol):
@@ -62,7 +72,42 @@ class HttpResponse(Protocol):
         ...
 
 
-class _Response:
+class _Own:
+    """An answer over a connection of our own."""
+
+    __slots__ = ("_answer", "_provider", "_watchdog", "headers", "status")
+
+    def __init__(
+        self, provider: "ProviderContext", answer: "Answer", watchdog: Watchdog | None
+    ) -> None:
+        self._provider = provider
+        self._answer = answer
+        self._watchdog = watchdog
+        self.status = answer.status
+        self.headers = answer.headers
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        _require_plain(self._provider, self.headers)
+        answer, watchdog = self._answer, self._watchdog
+        try:
+            if watchdog is None:
+                while block := await answer.block():
+                    yield block
+                return
+            while True:
+                with watchdog:
+                    block = await answer.block()
+                if not block:
+                    return
+                watchdog.progress()
+                yield block
+        except (ConnectionBrokenError, NotHttpError) as exc:
+            raise _broken_off(self._provider, exc) from exc
+
+
+class _Library:
+    """An answer over the HTTP library."""
+
     __slots__ = ("_provider", "_response", "_watchdog", "headers", "status")
 
     def __init__(
@@ -75,12 +120,7 @@ class _Response:
         self.headers: Mapping[str, str] = response.headers
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        if self.headers.get("content-encoding", "identity") != "identity":
-            raise ProtocolError(
-                "the answer is compressed although 'identity' was asked for",
-                provider_id=self._provider.id,
-                stage="decode",
-            )
+        _require_plain(self._provider, self.headers)
         # The stream itself: aiter_raw() would count and re-chunk every block on its way.
         stream = self._response.stream
         assert isinstance(stream, httpx.AsyncByteStream)  # an async client makes no other
@@ -101,10 +141,23 @@ class _Response:
                 if piece:
                     yield piece
         except httpx.TransportError as exc:
-            raise StreamInterruptedError(
-                f"the connection broke off in the middle of the answer ({_reason(exc)})",
-                provider_id=self._provider.id,
-            ) from exc
+            raise _broken_off(self._provider, exc) from exc
+
+
+def _require_plain(provider: "ProviderContext", headers: Mapping[str, str]) -> None:
+    if headers.get("content-encoding", "identity") != "identity":
+        raise ProtocolError(
+            "the answer is compressed although 'identity' was asked for",
+            provider_id=provider.id,
+            stage="decode",
+        )
+
+
+def _broken_off(provider: "ProviderContext", exc: Exception) -> StreamInterruptedError:
+    return StreamInterruptedError(
+        f"the connection broke off in the middle of the answer ({_reason(exc)})",
+        provider_id=provider.id,
+    )
 
 
 @asynccontextmanager
@@ -152,32 +205,79 @@ async def open_stream(
             total_s=total_s, first_s=first_s, idle_s=pause_s, what=f"provider '{provider.id}'"
         )
     log.debug("-> %s %s", method, _shown(url))
+    connections = provider.resources.connections(url)
+    if connections is None:
+        opened = _through_library(provider, method, url, sent, content, watchdog)
+    else:
+        opened = _over_our_own(provider, connections, method, url, sent, content, watchdog)
     try:
-        try:
-            client = provider.http
-            request = client.build_request(method, url, content=content, headers=sent)
-            if watchdog is None:
-                response = await client.send(request, stream=True)
-            else:
-                with watchdog:
-                    response = await client.send(request, stream=True)
-                watchdog.progress()
-        except (httpx.LocalProtocolError, UnicodeEncodeError) as exc:
-            # Its words show the header that cannot be sent, and that may be the key.
-            raise _transport_error(provider, exc) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as exc:
-            raise _transport_error(provider, exc) from exc
-        try:
-            log.debug("<- %s %s %s", response.status_code, method, _shown(url))
-            yield _Response(provider, response, watchdog)
-        finally:
-            await response.aclose()
+        async with opened as response:
+            log.debug("<- %s %s %s", response.status, method, _shown(url))
+            yield response
     except BackendTimeoutError as exc:
         exc.provider_id = exc.provider_id or provider.id
         raise
     finally:
         if watchdog is not None:
             watchdog.close()
+
+
+@asynccontextmanager
+async def _over_our_own(
+    provider: "ProviderContext",
+    connections: "Connections",
+    method: Method,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes | None,
+    watchdog: Watchdog | None,
+) -> AsyncIterator[HttpResponse]:
+    sent = {**provider.headers, **headers}
+    try:
+        if watchdog is None:
+            answer = await connections.request(method, url, sent, content)
+        else:
+            with watchdog:
+                answer = await connections.request(method, url, sent, content)
+            watchdog.progress()
+    except ValueError as exc:
+        # Its words may show what cannot be sent, and that may be the key.
+        raise _transport_error(provider, exc) from None
+    except (UnreachableError, ConnectTimeoutError, ConnectionBrokenError, NotHttpError) as exc:
+        raise _transport_error(provider, exc) from exc
+    try:
+        yield _Own(provider, answer, watchdog)
+    finally:
+        answer.close()
+
+
+@asynccontextmanager
+async def _through_library(
+    provider: "ProviderContext",
+    method: Method,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes | None,
+    watchdog: Watchdog | None,
+) -> AsyncIterator[HttpResponse]:
+    try:
+        client = provider.http
+        request = client.build_request(method, url, content=content, headers=dict(headers))
+        if watchdog is None:
+            response = await client.send(request, stream=True)
+        else:
+            with watchdog:
+                response = await client.send(request, stream=True)
+            watchdog.progress()
+    except (httpx.LocalProtocolError, UnicodeEncodeError) as exc:
+        # Its words show the header that cannot be sent, and that may be the key.
+        raise _transport_error(provider, exc) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        raise _transport_error(provider, exc) from exc
+    try:
+        yield _Library(provider, response, watchdog)
+    finally:
+        await response.aclose()
 
 
 async def read_body(response: HttpResponse, *, limit: int = JSON_LIMIT) -> bytes:
@@ -293,14 +393,14 @@ def decode_body(
 
 def _transport_error(provider: "ProviderContext", exc: Exception) -> BackendError:
     address = provider.config.base_url
-    if isinstance(exc, httpx.ConnectTimeout):
+    if isinstance(exc, (httpx.ConnectTimeout, ConnectTimeoutError)):
         return BackendUnreachableError(
             f"no connection to {_shown(address)} in time",
             provider_id=provider.id,
             hint=f"is the server of provider '{provider.id}' running? modelbay doctor",
             stage="connect",
         )
-    if isinstance(exc, (httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError)):
+    if isinstance(exc, _CLOSED):
         return StreamInterruptedError(
             f"the server closed the connection before it answered ({_reason(exc)})",
             provider_id=provider.id,
@@ -325,7 +425,7 @@ def _hint(provider: "ProviderContext", kind: type[BackendError]) -> str | None:
 
 
 def _reason(exc: Exception) -> str:
-    if isinstance(exc, (httpx.LocalProtocolError, UnicodeEncodeError)):
+    if isinstance(exc, (httpx.LocalProtocolError, ValueError)):
         return "the key, a header or the address holds a character that cannot be sent"
     return str(exc) or type(exc).__name__
 

@@ -6,22 +6,30 @@ import logging
 import re
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import httpx2 as httpx
 
-from modelbay.context import ProviderContext
+from modelbay.client.connection import ConnectionBrokenError, NotHttpError
+from modelbay.client.pool import (
+    CONNECT_S,
+    IDLE_LIMIT,
+    KEEPALIVE_S,
+    ConnectTimeoutError,
+    Pool,
+    UnreachableError,
+)
+from modelbay.context import Answer, ProviderContext
 from modelbay.errors import ConfigError
+from modelbay.models.provider import ProviderConfig
 
 log = logging.getLogger("modelbay")
 
-CONNECT_S = 5.0
-# Some servers close an idle connection after 5 s; ours must be gone before that.
-KEEPALIVE_S = 4.0
+_AGENT = "modelbay"
 _LIMITS = httpx.Limits(
     max_connections=None,  # the library's 100 would make stream 101 wait for ever
-    max_keepalive_connections=100,
+    max_keepalive_connections=IDLE_LIMIT,
     keepalive_expiry=KEEPALIVE_S,
 )
 CLOSE_S = 10.0
@@ -36,7 +44,9 @@ class SharedTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        self._plain: httpx.AsyncHTTPTransport | None = None
+        self._pool: Pool | None = None
+        self._plain: PooledTransport | None = None
+        self._ours: dict[str, bool] = {}
         self._tls: asyncio.Task[httpx.AsyncHTTPTransport] | None = None
         self._proxies: dict[str, httpx.AsyncHTTPTransport] = {}
         self._proxy_urls = {
@@ -53,14 +63,31 @@ class SharedTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         open_now = [*self._proxies.values()]
-        if self._plain is not None:
-            open_now.append(self._plain)
+        if self._pool is not None:
+            await self._pool.aclose()
         if self._tls is not None:
             open_now.append(await self._tls)
         for transport in open_now:
             await transport.aclose()
 
-    async def _for(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
+    def pool_for(self, url: str) -> Pool | None:
+        """Connections of our own; ``None`` where TLS, a proxy or an odd address needs the library.
+
+        Decided once for each server.
+        """
+        origin, _, _ = url.partition("://")[2].partition("/")
+        ours = self._ours.get(origin)
+        if ours is None or not url.startswith("http://"):
+            if not (url.startswith("http://") and url.isascii()):
+                return None
+            ours = self._ours[origin] = not self._proxy(httpx.URL(url))
+        if not ours:
+            return None
+        if self._pool is None:
+            self._pool = Pool()
+        return self._pool
+
+    async def _for(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
         proxy = self._proxy(url)
         if proxy:
             if proxy not in self._proxies:
@@ -78,7 +105,8 @@ class SharedTransport(httpx.AsyncBaseTransport):
                 self._tls = None
                 raise httpx.ConnectError(f"the certificates cannot be read: {exc}") from exc
         if self._plain is None:
-            self._plain = httpx.AsyncHTTPTransport(verify=False, limits=_LIMITS, trust_env=False)
+            self._pool = self._pool or Pool()
+            self._plain = PooledTransport(self._pool)
         return self._plain
 
     async def _secure(self) -> httpx.AsyncHTTPTransport:
@@ -103,6 +131,56 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+class PooledTransport(httpx.AsyncBaseTransport):
+    """Our own connections under the library's face, for plugins that use its client."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        content = await request.aread()
+        skipped = ("host", "content-length", "transfer-encoding", "connection")
+        headers = {name: value for name, value in request.headers.items() if name not in skipped}
+        limits = request.extensions.get("timeout", {})
+        try:
+            async with asyncio.timeout(limits.get("read")):
+                answer = await self._pool.request(
+                    request.method, str(request.url), headers, content or None
+                )
+        except TimeoutError as exc:
+            raise httpx.ReadTimeout("no answer in time") from exc
+        except ConnectTimeoutError as exc:
+            raise httpx.ConnectTimeout("no connection in time") from exc
+        except UnreachableError as exc:
+            raise httpx.ConnectError(str(exc)) from exc
+        except ConnectionBrokenError as exc:
+            raise httpx.ReadError(str(exc)) from exc
+        except NotHttpError as exc:
+            raise httpx.RemoteProtocolError(str(exc)) from exc
+        except ValueError as exc:
+            raise httpx.LocalProtocolError(str(exc)) from exc
+        return httpx.Response(
+            answer.status, headers=dict(answer.headers), stream=_Body(answer), request=request
+        )
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while block := await self._answer.block():
+                yield block
+        except ConnectionBrokenError as exc:
+            raise httpx.ReadError(str(exc)) from exc
+        except NotHttpError as exc:
+            raise httpx.RemoteProtocolError(str(exc)) from exc
+
+    async def aclose(self) -> None:
+        self._answer.close()
 
 
 class _Lent(httpx.AsyncBaseTransport):
@@ -143,24 +221,32 @@ class HostResources:
     def monotonic(self) -> float:
         return self._clock()
 
-    def client(self, provider: ProviderContext, base_url: str) -> httpx.AsyncClient:
-        assert self._transport is not None  # one of the two is set
-        headers = dict(provider.config.headers)
-        key = provider.config.api_key
-        # A header of the user's own wins, however it is spelt.
-        if key is not None and "authorization" not in {name.lower() for name in headers}:
-            headers["Authorization"] = f"Bearer {key.get_secret_value().strip()}"
+    def headers(self, config: ProviderConfig) -> Mapping[str, str]:
+        headers = {"Accept": "*/*", "User-Agent": _AGENT, **config.headers}
+        names = {name.lower() for name in config.headers}
+        for name in [name for name in ("Accept", "User-Agent") if name.lower() in names]:
+            if name not in config.headers:  # a header of the user's own wins, however it is spelt
+                del headers[name]
+        if config.api_key is not None and "authorization" not in names:
+            headers["Authorization"] = f"Bearer {config.api_key.get_secret_value().strip()}"
         for name, value in headers.items():
             if not _SENDABLE.fullmatch(value):
                 raise ConfigError(
-                    f"the header {name} of provider '{provider.id}' holds a character that cannot"
+                    f"the header {name} of provider '{config.id}' holds a character that cannot"
                     " be sent",
-                    provider_id=provider.id,
+                    provider_id=config.id,
                     hint="is there a line end or a stray character in the key?",
                 )
+        return headers
+
+    def connections(self, url: str) -> Pool | None:
+        return None if self._own is None else self._own.pool_for(url)
+
+    def client(self, provider: ProviderContext, base_url: str) -> httpx.AsyncClient:
+        assert self._transport is not None  # one of the two is set
         return httpx.AsyncClient(
             base_url=base_url,
-            headers=headers,
+            headers=dict(provider.headers),
             transport=_Lent(self._transport),
             timeout=httpx.Timeout(None, connect=CONNECT_S),
             follow_redirects=False,  # a key never follows a redirect to another host
