@@ -348,8 +348,9 @@ async def test_without_the_engines_wheel_only_this_provider_has_a_problem(
     async with Host.open(env=env, providers=(), installed=installed) as host:
         catalog = await host.refresh()
 
-        [entry] = catalog.providers
-        assert (entry.id, entry.status, entry.hidden) == ("embedded", "down", True)
+        entry = catalog.provider("embedded")
+        assert entry is not None
+        assert (entry.status, entry.hidden) == ("down", True)
         assert entry.problem is not None
         assert entry.problem.code == BackendUnreachableError.code
         assert "xllamacpp" in entry.problem.message

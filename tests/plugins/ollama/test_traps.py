@@ -55,7 +55,7 @@ TRAPS: dict[int, tuple[ModuleType, str] | str] = {
     29: (test_management, "test_an_unknown_name_is_no_disk_error"),
     30: (test_chat, "test_the_openai_layer_is_used_when_it_is_asked_for"),
     31: (test_wire, "test_a_missing_count_is_not_nought"),
-    32: (test_truncation, "test_counts_alone_raise_no_false_alarm_and_find_nearly_all"),
+    32: (test_truncation, "test_counts_alone_find_nearly_all_cuts_and_raise_no_false_alarm"),
     34: "the host's own transport never sends loopback through a proxy: tests/host",
     35: (test_config, "test_the_address_variable_means_what_it_means_to_ollama"),
     36: (test_config, "test_the_cloud_s_key_goes_to_the_cloud_alone"),

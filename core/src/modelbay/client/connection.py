@@ -36,6 +36,7 @@ class Connection(asyncio.Protocol):
         broken: Why nothing more will come.
         reusable: Another request may follow on this connection.
         idle_since: On the loop's clock; set by the pool.
+        joined: What has arrived is handed over as one block; else one chunk at a time.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Connection(asyncio.Protocol):
         "done",
         "headers",
         "idle_since",
+        "joined",
         "on_body",
         "on_closed",
         "parts",
@@ -72,6 +74,7 @@ class Connection(asyncio.Protocol):
         # The parser calls this for each chunk: straight into the list, without a frame of Python.
         self.on_body = self.parts.append
         self.idle_since = 0.0
+        self.joined = True
         self.reusable = False
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -140,7 +143,7 @@ class Connection(asyncio.Protocol):
                 self._break(NotHttpError(f"a head of more than {HEAD_LIMIT} bytes"))
             elif self.parts and not self.done:
                 self._size += len(data)
-                if self._size > BUFFER_LIMIT and not self._paused:
+                if self._size > BUFFER_LIMIT and self.joined and not self._paused:
                     self._paused = True
                     assert self.transport is not None
                     self.transport.pause_reading()
@@ -210,6 +213,8 @@ class Connection(asyncio.Protocol):
         parts = self.parts
         if not parts:
             return b""
+        if not self.joined:
+            return parts.pop(0)
         block = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._size = 0
@@ -255,7 +260,9 @@ def request_head(
     Raises:
         ValueError: A header cannot be sent. The text never shows its value.
     """
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
+    lines = [f"{method} {target} HTTP/1.1"]
+    if "host" not in {name.lower() for name in headers}:  # the user's own wins
+        lines.append(f"Host: {host}")
     for name, value in headers.items():
         if not _SENDABLE.fullmatch(value) or not _SENDABLE.fullmatch(name):
             raise ValueError(f"the header {name!r} holds a character that cannot be sent")

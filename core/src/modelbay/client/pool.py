@@ -102,9 +102,15 @@ class Answer:
 
 
 class Pool:
-    """Idle connections by server, and how to make more. Belongs to one event loop."""
+    """Idle connections by server, and how to make more. Belongs to one event loop.
+
+    Attributes:
+        joined: What has arrived is handed over as one block. A test of where a stream may be cut
+            turns it off, and sees the server's own chunks.
+    """
 
     def __init__(self) -> None:
+        self.joined = True
         self._idle: dict[Origin, list[Connection]] = {}
         self._open: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -173,6 +179,7 @@ class Pool:
             raise ConnectTimeoutError from exc
         except (OSError, UnicodeError) as exc:
             raise UnreachableError(str(exc) or type(exc).__name__) from exc
+        connection.joined = self.joined
         self._open.add(connection)
         connection.on_closed = self._open.discard
         return connection

@@ -11,6 +11,7 @@ from typing import NoReturn
 import importlib_metadata
 import pytest
 
+from modelbay.client.pool import Pool
 from modelbay.context import ProviderContext
 from modelbay.errors import ModelbayError
 from modelbay.host.backend import Backend
@@ -129,6 +130,14 @@ class Bay:
 
     def context(self, provider_id: str | None = None) -> ProviderContext:
         return self.backend(provider_id).context
+
+    def see_each_chunk(self) -> None:
+        """From now on a stream comes in the server's own chunks, however many arrive at once."""
+        for handle in self.host.providers:
+            context = handle.require().context
+            connections = context.resources.connections(context.config.base_url or "http://none")
+            if isinstance(connections, Pool):
+                connections.joined = False
 
     def hook(self, name: str) -> Callable[..., object]:
         """The plugin's own hook, past everything the host does around it."""

@@ -149,6 +149,7 @@ class DiscoveryChecks(Kit):
         """The same list gives the same models, wherever its bytes are cut."""
         bay.target.require("faults")
         whole = await bay.backend().discover_models()
+        bay.see_each_chunk()
         bay.target.arm(Fault(rechunk_bytes=size))
         cut = await bay.backend().discover_models()
         rule.holds(whole == cut, f"uncut {whole}; in pieces of {size} bytes {cut}")

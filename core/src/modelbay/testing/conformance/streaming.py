@@ -49,6 +49,7 @@ class StreamChecks(Kit):
         bay.target.require("faults", "text")
         info = await bay.model()
         whole = joined(await _raw(bay, info.ref.wire_id))
+        bay.see_each_chunk()
         bay.target.arm(Fault(rechunk_bytes=size), bay.target.chat_path)
         cut = joined(await _raw(bay, info.ref.wire_id))
         rule.holds(cut == whole, f"uncut {whole}; in pieces of {size} bytes {cut}")
@@ -57,6 +58,7 @@ class StreamChecks(Kit):
     async def test_text_survives_any_cut(self, bay: Bay, rule: Rule, size: int) -> None:
         """Text is exact when characters of several bytes are cut, and when it holds U+2028."""
         bay.target.require("faults")
+        bay.see_each_chunk()
         wire = bay.target.wire
         body = b"".join(map(wire.text, TEXT)) + wire.end
         outcome = await _answered(
