@@ -1,0 +1,1 @@
+"""llama-swap for modelbay. Read plugin.py first."""

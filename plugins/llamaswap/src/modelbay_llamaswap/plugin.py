@@ -1,0 +1,76 @@
+"""What llama-swap means to modelbay. Read this file first; each hook is one hop from the work."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from modelbay.context import ProviderContext
+from modelbay.hookspecs import hookimpl
+from modelbay.models.capabilities import CapabilityTable
+from modelbay.models.catalog import DiscoveredModel, ModelInfo
+from modelbay.models.chat import ChatRequest
+from modelbay.models.events import StreamEvent
+from modelbay.models.manage import Action, ManageEvent
+from modelbay.models.media import (
+    CompleteRequest,
+    EmbedRequest,
+    EmbedResult,
+    ImageRequest,
+    ImageResult,
+    RerankRequest,
+    RerankResult,
+)
+from modelbay.models.provider import ProviderConfig
+from modelbay_llamaswap import chat, config, discovery, management, media
+from modelbay_llamaswap.table import TABLE
+
+
+@hookimpl
+def capabilities() -> CapabilityTable:
+    return TABLE
+
+
+@hookimpl
+def default_providers(env: Mapping[str, str]) -> Sequence[ProviderConfig]:
+    return config.default_providers(env)
+
+
+@hookimpl
+async def discover_models(provider: ProviderContext) -> Sequence[DiscoveredModel]:
+    return await discovery.discover(provider)
+
+
+@hookimpl
+def stream_chat(
+    provider: ProviderContext, request: ChatRequest, model: ModelInfo
+) -> AsyncIterator[StreamEvent]:
+    return chat.stream_chat(provider, request, model)
+
+
+@hookimpl
+def complete(
+    provider: ProviderContext, request: CompleteRequest, model: ModelInfo
+) -> AsyncIterator[StreamEvent]:
+    return chat.complete(provider, request, model)
+
+
+@hookimpl
+async def embed(provider: ProviderContext, request: EmbedRequest, model: ModelInfo) -> EmbedResult:
+    return await media.embed(provider, request, model)
+
+
+@hookimpl
+async def rerank(
+    provider: ProviderContext, request: RerankRequest, model: ModelInfo
+) -> RerankResult:
+    return await media.rerank(provider, request, model)
+
+
+@hookimpl
+async def generate_image(
+    provider: ProviderContext, request: ImageRequest, model: ModelInfo
+) -> ImageResult:
+    return await media.generate_image(provider, request, model)
+
+
+@hookimpl
+def manage(provider: ProviderContext, action: Action) -> AsyncIterator[ManageEvent]:
+    return management.run(provider, action)
