@@ -1,11 +1,11 @@
-"""llama-swap's own events, read beside a management call that waits for one of them."""
+"""llama-swap's own events: reasons to look, for who watches and for who waits for a load."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
 
-from modelbay.client.http import open_stream
+from modelbay.client.http import open_stream, raise_for_status
 from modelbay.closing import closing
 from modelbay.context import ProviderContext
 from modelbay.errors import BackendError
@@ -64,6 +64,30 @@ async def _listen(provider: ProviderContext, wire_id: str, changed: Callable[[],
                             changed()
     except BackendError:
         pass  # polling goes on without events, and meets the same server
+
+
+async def watch_models(provider: ProviderContext) -> AsyncIterator[None]:
+    """Yield at every change of a model's state, until the server ends it.
+
+    Raises:
+        BackendError: The server cannot be asked.
+    """
+    if ROUTE in memory(provider).lacking:
+        return
+    last: Mapping[str, str] = {}
+    async with open_stream(provider, "GET", at(provider, ROUTE)) as response:
+        if response.status in (404, 405):
+            memory(provider).lacking.add(ROUTE)  # before v135
+            return
+        await raise_for_status(provider, response)
+        sse = SSEDecoder()
+        async with closing(response.blocks()) as blocks:
+            async for block in blocks:
+                for data in sse.feed(block):
+                    states = model_statuses(data)
+                    if states is not None and states != last:
+                        last = states
+                        yield
 
 
 async def requests_in_flight(provider: ProviderContext, wire_id: str | None) -> int:

@@ -19,7 +19,7 @@ from modelbay.models.media import (
     RerankResult,
 )
 from modelbay.models.provider import ProviderConfig
-from modelbay_llamaswap import chat, config, discovery, management, media
+from modelbay_llamaswap import chat, config, discovery, following, management, media
 from modelbay_llamaswap.table import TABLE
 
 
@@ -36,6 +36,11 @@ def default_providers(env: Mapping[str, str]) -> Sequence[ProviderConfig]:
 @hookimpl
 async def discover_models(provider: ProviderContext) -> Sequence[DiscoveredModel]:
     return await discovery.discover(provider)
+
+
+@hookimpl
+def watch_models(provider: ProviderContext) -> AsyncIterator[None]:
+    return following.watch_models(provider)
 
 
 @hookimpl
