@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import httpx2 as httpx
 import pytest
+import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -406,3 +407,20 @@ async def test_the_librarys_limits_of_time_count() -> None:
     async with lent(gone) as provider:
         with pytest.raises(httpx.ConnectError):
             await provider.http.get("/a")
+
+
+# --- another event loop ---------------------------------------------------------------------------
+
+
+def test_it_works_on_uvloop_too() -> None:
+    async def run() -> list[bytes]:
+        async with listening() as server, lent(server.url) as provider:
+            bodies = [await get(provider) for _ in range(3)]
+            assert server.connections == 1
+        async with lent(server.url) as provider:
+            with pytest.raises(BackendUnreachableError):
+                await get(provider)
+        return bodies
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(run()) == [b"hello"] * 3

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from modelbay.client.pool import KEEPALIVE_S
 from modelbay.errors import (
     BackendBusyError,
     BackendError,
@@ -21,7 +22,6 @@ from modelbay.errors import (
     UnsupportedActionError,
     UnsupportedFeatureError,
 )
-from modelbay.host.resources import KEEPALIVE_S
 from modelbay.models.chat import (
     ChatRequest,
     ImagePart,

@@ -7,6 +7,7 @@ the parser does in C. Reading stops while a caller is behind.
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import httptools
 
@@ -116,8 +117,7 @@ class Connection(asyncio.Protocol):
     # --- in --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
 
     def data_received(self, data: bytes) -> None:
         if self.done or self.broken is not None:

@@ -168,13 +168,20 @@ class Pool:
 
     async def _connect(self, origin: Origin) -> Connection:
         loop = asyncio.get_running_loop()
+        host, port = origin
+
+        def make() -> Connection:
+            return Connection(loop)
+
+        if isinstance(loop, asyncio.BaseEventLoop):
+            connecting = loop.create_connection(
+                make, host, port, happy_eyeballs_delay=HAPPY_EYEBALLS_S
+            )
+        else:  # uvloop tries a name's addresses in turn, and does not know the argument
+            connecting = loop.create_connection(make, host, port)
         try:
             async with asyncio.timeout(CONNECT_S):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(loop),
-                    *origin,
-                    happy_eyeballs_delay=HAPPY_EYEBALLS_S,
-                )
+                _, connection = await connecting
         except TimeoutError as exc:
             raise ConnectTimeoutError from exc
         except (OSError, UnicodeError) as exc:
