@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from fnmatch import translate
+from functools import lru_cache
 from re import Pattern
 from re import compile as compile_pattern
+from typing import TypeAlias
 
 from modelbay.models.capabilities import (
     FACT_NAMES,
     Capabilities,
     CapabilityTable,
     Facts,
-    Layer,
     Measurement,
     Prices,
     Provenance,
@@ -20,74 +21,113 @@ from modelbay.models.provider import ProviderConfig
 
 _FREE = Prices(input_per_mtok=0, output_per_mtok=0, cached_input_per_mtok=0)
 _UNKNOWN = Provenance(layer="default", evidence="nobody knows")
-_DEFAULTS: dict[str, Provenance] = {
+_NOBODY: dict[str, Provenance] = dict.fromkeys(FACT_NAMES, _UNKNOWN) | {
     "max_output_tokens": Provenance(layer="default", evidence="conservative default")
 }
+_EMPTY = Capabilities().__dict__
+
+Voice: TypeAlias = tuple[str, object, Provenance]
+Voices: TypeAlias = list[Voice]
 
 
 class Resolver:
     """Resolves the models of one provider. Made once; patterns are compiled once."""
 
-    __slots__ = ("_rows", "_table", "_user")
+    __slots__ = ("_every", "_free", "_rows", "_same", "_user")
 
     def __init__(self, config: ProviderConfig, table: CapabilityTable) -> None:
-        self._table = table
-        self._user: list[tuple[Pattern[str], Facts, Provenance]] = [
-            (_glob(pattern), facts, Provenance(layer="user", evidence=f"models['{pattern}']"))
+        self._user = [
+            (
+                _glob(pattern),
+                _said(facts, Provenance(layer="user", evidence=f"models['{pattern}']")),
+            )
             for pattern, facts in config.models.items()
         ]
-        self._rows: list[tuple[Pattern[str], Facts, Provenance]] = [
-            (_glob(row.pattern), row.facts, Provenance(layer="table", evidence=row.evidence))
+        self._rows = [
+            (
+                _glob(row.pattern),
+                _said(row.facts, Provenance(layer="table", evidence=row.evidence)),
+            )
             for row in table.rows
         ]
+        every = Provenance(layer="table", evidence=table.every_model_evidence)
+        self._every = _said(table.every_model, every)
+        own = Provenance(layer="default", evidence="runs on your own hardware")
+        self._free: Voices = [("prices", _FREE, own)] if table.local else []
+        self._same: dict[object, Capabilities] = {}
 
     def capabilities(
         self, model: DiscoveredModel, measured: Sequence[Measurement] = ()
     ) -> Capabilities:
         """Every field from the first layer that knows it, and which one that was."""
+        before, live, after = self._layers(model)
+        # Lists of thousands say little of each: those of whom the same is said share the answer.
+        key = None
+        if not (live or measured):
+            key = (model.origin, *map(id, before), *map(id, after))
+            known = self._same.get(key)
+            if known is not None:
+                return known
         values: dict[str, object] = {}
         provenance: dict[str, Provenance] = {}
-        for name, value, origin in self.voices(model, measured):
-            if name not in values:
-                values[name] = value
-                provenance[name] = origin
-        for name in FACT_NAMES:
-            if name not in provenance:
-                provenance[name] = _DEFAULTS.get(name, _UNKNOWN)
-        return Capabilities(**values, provenance=provenance)  # type: ignore[arg-type]
+        for layer in (*before, _measured(measured), live, *after):
+            for name, value, origin in layer:
+                if name not in provenance:
+                    values[name] = value
+                    provenance[name] = origin
+        for name, origin in _NOBODY.items():
+            provenance.setdefault(name, origin)
+        found = Capabilities.model_construct(**{**_EMPTY, **values, "provenance": provenance})
+        if key is not None:
+            self._same[key] = found
+        return found
 
     def voices(
         self, model: DiscoveredModel, measured: Sequence[Measurement] = ()
-    ) -> Iterator[tuple[str, object, Provenance]]:
+    ) -> Iterator[Voice]:
         """All that any layer says of this model, the strongest first: name, value, origin."""
-        for pattern, facts, origin in self._user:
-            if pattern.match(model.wire_id):
-                yield from _said(facts, origin)
-        for found in measured:
-            if found.value is not None:
-                origin = Provenance(layer="measured", evidence=found.evidence, at=found.at)
-                yield found.field, found.value, origin
-        yield from self._live(model)
-        for pattern, facts, origin in self._rows:
-            if pattern.match(model.wire_id):
-                yield from _said(facts, origin)
-        every = Provenance(layer="table", evidence=self._table.every_model_evidence)
-        yield from _said(self._table.every_model, every)
-        if model.origin != "remote" and self._table.local:
-            layer: Layer = "default"
-            yield "prices", _FREE, Provenance(layer=layer, evidence="runs on your own hardware")
+        before, live, after = self._layers(model)
+        for layer in (*before, _measured(measured), live, *after):
+            yield from layer
 
-    def _live(self, model: DiscoveredModel) -> Iterator[tuple[str, object, Provenance]]:
-        for name, value, _ in _said(model.facts, _UNKNOWN):
-            evidence = model.evidence.get(name) or model.evidence.get("") or "the model list"
-            yield name, value, Provenance(layer="live", evidence=evidence)
+    def _layers(self, model: DiscoveredModel) -> "tuple[list[Voices], Voices, list[Voices]]":
+        """Above the measurements, the server's own, and below."""
+        wire_id = model.wire_id
+        before = [said for pattern, said in self._user if pattern.match(wire_id)]
+        after = [said for pattern, said in self._rows if pattern.match(wire_id)]
+        after.append(self._every)
+        if model.origin != "remote":
+            after.append(self._free)
+        return before, _live(model), after
 
 
-def _said(facts: Facts, origin: Provenance) -> Iterator[tuple[str, object, Provenance]]:
-    for name in FACT_NAMES:
-        value = getattr(facts, name)
-        if value is not None:
-            yield name, value, origin
+def _live(model: DiscoveredModel) -> "Voices":
+    evidence = model.evidence
+    usual = evidence.get("") or "the model list"
+    return [
+        (name, value, _read(evidence.get(name) or usual))
+        for name, value in model.facts.__dict__.items()
+        if value is not None
+    ]
+
+
+@lru_cache(maxsize=256)
+def _read(evidence: str) -> Provenance:
+    return Provenance(layer="live", evidence=evidence)
+
+
+def _measured(measured: Sequence[Measurement]) -> "Voices":
+    return [
+        (m.field, m.value, Provenance(layer="measured", evidence=m.evidence, at=m.at))
+        for m in measured
+        if m.value is not None
+    ]
+
+
+def _said(facts: Facts, origin: Provenance) -> "Voices":
+    return [
+        (name, value, origin) for name in FACT_NAMES if (value := getattr(facts, name)) is not None
+    ]
 
 
 def _glob(pattern: str) -> Pattern[str]:

@@ -45,8 +45,8 @@ class Ledger:
 
     def read(self, ref: ModelRef, model: DiscoveredModel) -> tuple[Measurement, ...]:
         """What is known of this model; nothing of another that had its name before."""
-        name = _name(ref)
-        if name not in self._known():
+        known = self._known()
+        if not known or (name := _name(ref)) not in known:
             return ()
         try:
             page = _PAGE.validate_json((self._folder / name).read_bytes())

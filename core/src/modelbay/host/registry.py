@@ -48,6 +48,7 @@ class _Shelf:
         "discovered",
         "flight",
         "handle",
+        "has_usable",
         "models",
         "next_look",
         "problem",
@@ -61,6 +62,7 @@ class _Shelf:
         self.handle = handle
         self.models: tuple[ModelInfo, ...] = ()
         self.stand_ins: tuple[ModelInfo, ...] = ()
+        self.has_usable = False
         self.discovered: dict[str, DiscoveredModel] = {}
         self.status: ProviderStatus = "unknown"
         self.problem: ModelbayError | None = None
@@ -112,6 +114,7 @@ class Registry:
         self._statuses: dict[str, ProviderStatus] = {}
         self._generation = 0
         self._by_id: dict[str, ModelInfo] = {}
+        self._names: dict[str, dict[str, ModelInfo]] = {}
         self._listed: dict[str, tuple[ModelInfo, ...]] = {}
         self._merge()
 
@@ -265,6 +268,7 @@ class Registry:
         shelf.discovered = {model.wire_id: model for model in found}
         shelf.models = tuple(model for model in models if model.origin != "stand_in")
         shelf.stand_ins = tuple(model for model in models if model.origin == "stand_in")
+        shelf.has_usable = any(model.state != "failed" for model in shelf.models)
 
     def _restore(self, shelf: _Shelf) -> None:
         """Begin with what an earlier program knew."""
@@ -311,42 +315,39 @@ class Registry:
         assert handle.resolver is not None  # it stands beside the backend
         ref = ModelRef(handle.id, model.wire_id)
         measured = () if self._ledger is None else self._ledger.read(ref, model)
-        return ModelInfo(
+        # Everything in it was checked when the plugin made its model.
+        return ModelInfo.model_construct(
             ref=ref,
             name=model.name or model.wire_id,
             kind=handle.kind,
             capabilities=handle.resolver.capabilities(model, measured),
-            **{
-                name: getattr(model, name)
-                for name in (
-                    "state",
-                    "origin",
-                    "aliases",
-                    "loaded_context",
-                    "size_bytes",
-                    "digest",
-                    "family",
-                    "quantization",
-                    "problem",
-                    "details",
-                )
-            },
+            state=model.state,
+            origin=model.origin,
+            aliases=model.aliases,
+            loaded_context=model.loaded_context,
+            size_bytes=model.size_bytes,
+            digest=model.digest,
+            family=model.family,
+            quantization=model.quantization,
+            problem=model.problem,
+            details=model.details,
         )
 
     def _merge(self) -> None:
         """Make the next snapshot. Stand-ins are listed only if there is no other usable model."""
         shelves = self._shelves.values()
-        alone = all(model.state == "failed" for shelf in shelves for model in shelf.models)
+        alone = not any(shelf.has_usable for shelf in shelves)
         listed = {
             shelf.handle.id: shelf.models + (shelf.stand_ins if alone else ()) for shelf in shelves
         }
-        by_id: dict[str, ModelInfo] = {}
-        for provider_id, models in listed.items():
-            for model in models:  # an alias never hides a name
-                for alias in model.aliases:
-                    by_id.setdefault(f"{provider_id}/{alias}", model)
-            for model in models:
-                by_id[f"{provider_id}/{model.ref.wire_id}"] = model
+        changed = [name for name, models in listed.items() if models is not self._listed.get(name)]
+        by_id = self._by_id.copy() if changed else self._by_id
+        for provider_id in changed:
+            for composite in self._names.get(provider_id, ()):
+                del by_id[composite]
+            names = _names(provider_id, listed[provider_id])
+            self._names[provider_id] = names
+            by_id.update(names)
         before, self._listed, self._by_id = self._listed, listed, by_id
         self._generation += 1
         statuses, self._statuses = self._statuses, {s.handle.id: s.status for s in shelves}
@@ -384,6 +385,17 @@ def _status(exc: ModelbayError, *, had_models: bool) -> ProviderStatus:
             return "misconfigured"
         case _:
             return "stale" if had_models else "down"
+
+
+def _names(provider_id: str, models: tuple[ModelInfo, ...]) -> dict[str, ModelInfo]:
+    """Every composite id that means a model of this provider; an alias never hides a name."""
+    found: dict[str, ModelInfo] = {}
+    for model in models:
+        for alias in model.aliases:
+            found.setdefault(f"{provider_id}/{alias}", model)
+    for model in models:
+        found[f"{provider_id}/{model.ref.wire_id}"] = model
+    return found
 
 
 def _changes(

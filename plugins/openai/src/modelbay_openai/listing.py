@@ -99,6 +99,9 @@ def read_list(body: object) -> list[Entry]:
     return list(entries.values())
 
 
+_PLAIN = frozenset(("id", "object", "created", "owned_by"))  # what every list has, and no fact
+
+
 class Description:
     """One model, put together from all that tell about it; who speaks first is right."""
 
@@ -121,6 +124,8 @@ class Description:
 
     def read(self, entry: Entry, where: str = LIST) -> None:
         """Take from an entry all it tells."""
+        if entry.keys() <= _PLAIN:
+            return
         for name, paths in _NUMBERS.items():
             self._first(name, entry, paths, where, tokens)
         for name, paths in _FLAGS.items():
