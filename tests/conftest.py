@@ -17,11 +17,7 @@ settings.load_profile("modelbay")
 _TICKS = 20  # turns of the loop in which what a test has closed or cancelled may end
 
 
-RULED_OUT = pytest.StashKey[list[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[RULED_OUT] = []
+RULED_OUT = "ruled out"  # a property of a report, which comes through from other processes too
 
 
 @pytest.hookimpl(wrapper=True)
@@ -37,13 +33,18 @@ def pytest_runtest_makereport(
     if kit and report.skipped and isinstance(report.longrepr, tuple):
         reason = report.longrepr[2].removeprefix("Skipped: ")
         if reason.startswith("declared "):
-            item.config.stash[RULED_OUT].append(reason)
+            report.user_properties.append((RULED_OUT, reason))
             report.outcome, report.longrepr = "passed", None
     return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reasons: list[str] = terminalreporter.config.stash[RULED_OUT]
+    reasons = [
+        str(value)
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == RULED_OUT
+    ]
     if reasons:
         terminalreporter.section("checks of the kit that a declaration rules out")
         for reason, times in sorted(Counter(reasons).items()):
