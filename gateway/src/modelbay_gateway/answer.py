@@ -1,0 +1,240 @@
+"""One streamed answer on its way out: batches of events, heartbeats, and an end come what may."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from modelbay.errors import ModelbayError
+from modelbay.host.streams import EventStream
+from modelbay.models.events import Finish, Notice, Status, StreamEvent
+from modelbay_gateway.bay import Bay
+from modelbay_gateway.call import Call, Header, ended, gone_away
+from modelbay_gateway.refusal import Refusal, Refused, internal, of_error
+
+log = logging.getLogger("modelbay.gateway")
+
+# What may come before anything of the answer does: an answer that fails after them alone can still
+# fail with a status.
+_BEFORE = frozenset((Status, Notice))
+
+
+class Encoder(Protocol):
+    """Writes one answer's events in one protocol. Pure; made anew for every answer.
+
+    Attributes:
+        content_type: Of the answer.
+        heartbeat: Sent after every `Limits.heartbeat_s` of silence; empty for none.
+    """
+
+    content_type: bytes
+    heartbeat: bytes
+
+    def begin(self) -> bytes:
+        """What comes before everything else."""
+        ...
+
+    def encode(self, event: StreamEvent) -> bytes:
+        """The bytes of one event; empty if it shows nowhere. `Finish` writes the end too."""
+        ...
+
+    def fail(self, refusal: Refusal) -> bytes:
+        """The end of an answer that failed after it had begun."""
+        ...
+
+
+class Answer:
+    """Streams one answer to one client.
+
+    The provider's events are encoded as they come, and whatever has come by the time the loop is
+    free goes out with one send. Nothing is sent before the first event of the answer itself, so
+    that a failure until then is raised, and becomes a status that clients know how to retry; a
+    provider that is silent for longer than `Limits.heartbeat_s` gets its 200 and comments instead.
+    A client that goes away cancels the provider's stream at once.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_call",
+        "_drained",
+        "_encoder",
+        "_failure",
+        "_finished",
+        "_heartbeat_s",
+        "_last",
+        "_loop",
+        "_parts",
+        "_pump",
+        "_size",
+        "_timer",
+        "_unsent_bytes",
+        "_wake",
+        "bay",
+        "is_silent",
+        "notices",
+    )
+
+    def __init__(self, bay: Bay, call: Call, encoder: Encoder) -> None:
+        self.bay = bay
+        self.notices: list[Notice] = []  # those that came before the head was sent, for headers
+        self.is_silent = False
+        self._call = call
+        self._encoder = encoder
+        self._heartbeat_s = bay.limits.heartbeat_s
+        self._unsent_bytes = bay.limits.unsent_bytes
+        self._loop = asyncio.get_running_loop()
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._begun = False
+        self._finished = False
+        self._failure: Refusal | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._last = self._loop.time()
+
+    def interrupt(self, error: ModelbayError) -> None:
+        """End it with this error."""
+        if not self._finished and self._pump is not None:
+            self._failure = of_error(error)
+            self._pump.cancel()
+
+    async def run(
+        self,
+        opened: AbstractAsyncContextManager[EventStream[StreamEvent]],
+        headers: Callable[[], Sequence[Header]] = lambda: (),
+        *,
+        context_window: int | None = None,
+    ) -> None:
+        """Send it all; call it after the request's body has been read.
+
+        Args:
+            opened: Opens the provider's stream; errors are raised from it.
+            headers: More headers of the answer; asked for when the head is sent.
+            context_window: Tokens the model takes, for the message of a request that is too long.
+
+        Raises:
+            Failed: It failed before anything was sent.
+        """
+        self._pump = pump = self._loop.create_task(self._fill(opened, context_window))
+        gone = self._loop.create_task(gone_away(self._call.receive))
+        pump.add_done_callback(self._woken)
+        gone.add_done_callback(self._woken)
+        self.bay.answers.add(self)
+        self._timer = self._loop.call_later(self._heartbeat_s, self._beat)
+        started = False
+        try:
+            while not gone.done():
+                done = pump.done()
+                if not (done or self.is_silent or (self._parts if started else self._begun)):
+                    await self._sleep()
+                    continue
+                if self._failure is not None and done and not started and not self._begun:
+                    raise Failed(self._failure)
+                data = self._take(done)
+                if not started:
+                    started = True
+                    await self._call.send(self._head(headers()))
+                    data = self._encoder.begin() + data
+                if data or done:
+                    self._last = self._loop.time()
+                    await self._call.send(
+                        {"type": "http.response.body", "body": data, "more_body": not done}
+                    )
+                if done:
+                    return
+        finally:
+            self._timer.cancel()
+            self.bay.answers.discard(self)
+            await ended(pump, gone)
+
+    def _head(self, headers: Sequence[Header]) -> dict[str, object]:
+        return {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [
+                (b"content-type", self._encoder.content_type),
+                (b"cache-control", b"no-cache"),
+                (b"x-accel-buffering", b"no"),
+                *headers,
+            ],
+        }
+
+    async def _fill(
+        self,
+        opened: AbstractAsyncContextManager[EventStream[StreamEvent]],
+        context_window: int | None,
+    ) -> None:
+        """Encode what comes, until it ends; a failure is kept for the one who sends."""
+        encode, parts = self._encoder.encode, self._parts
+        try:
+            async with opened as events:
+                async for event in events:
+                    data = encode(event)
+                    if data:
+                        parts.append(data)
+                        self._size += len(data)
+                    kind = type(event)
+                    if kind not in _BEFORE:
+                        self._begun = True
+                        self._finished = kind is Finish
+                    elif type(event) is Notice and not self._begun:
+                        self.notices.append(event)
+                    self._woken()
+                    if self._size > self._unsent_bytes:
+                        self._drained = self._loop.create_future()
+                        await self._drained
+        except ModelbayError as exc:
+            self._fail(of_error(exc, context_window=context_window))
+        except Refused as exc:
+            self._fail(exc.refusal)
+        except Exception:
+            log.exception("a stream failed in the gateway")
+            self._fail(internal())
+
+    def _fail(self, refusal: Refusal) -> None:
+        if not self._finished:  # a whole answer stays one, whatever happens while it is closed
+            self._failure = refusal
+
+    def _take(self, done: bool) -> bytes:
+        """What lies ready."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        if done and self._failure is not None:
+            data += self._encoder.fail(self._failure)
+        elif self.is_silent and not data and not done:
+            data = self._encoder.heartbeat
+        self.is_silent = False
+        return data
+
+    async def _sleep(self) -> None:
+        self._wake = self._loop.create_future()
+        await self._wake
+        self._wake = None
+
+    def _woken(self, _: object = None) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _beat(self) -> None:
+        """One timer for the whole answer: moved when it goes off, not with every event."""
+        due = self._last + self._heartbeat_s
+        now = self._loop.time()
+        if now >= due:
+            self.is_silent = True
+            self._last, due = now, now + self._heartbeat_s
+            self._woken()
+        self._timer = self._loop.call_at(due, self._beat)
+
+
+class Failed(Exception):  # noqa: N818 - carries a refusal to the one who words it
+    """An answer that failed before anything of it was sent."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal

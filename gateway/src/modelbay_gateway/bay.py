@@ -1,0 +1,231 @@
+"""What every route may use: the host, the state, the limits."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from modelbay.errors import BackendBusyError, UnknownModelError
+from modelbay.host.host import Host
+from modelbay.host.select import Task, unknown
+from modelbay.host.streams import EventStream, Fold
+from modelbay.models.catalog import Catalog, ModelInfo
+from modelbay.models.chat import ChatRequest, ChatResult
+from modelbay.models.events import StreamEvent
+from modelbay.models.media import (
+    CompleteRequest,
+    EmbedRequest,
+    EmbedResult,
+    ImageRequest,
+    ImageResult,
+    RerankRequest,
+    RerankResult,
+)
+from modelbay_gateway.admission import Admission
+from modelbay_gateway.limits import Limits
+from modelbay_gateway.style import Style
+
+if TYPE_CHECKING:
+    from modelbay.state.store import StateStore
+    from modelbay_gateway.call import Interruptible
+
+
+class Bay:
+    """One gateway's parts. Made once, handed to every surface.
+
+    Args:
+        host: Opened and closed by the caller.
+        store: Favourites, settings, models of conversations; ``None`` remembers nothing.
+        clock: Seconds, only forward.
+        wall_clock: Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        store: "StateStore | None" = None,
+        limits: Limits | None = None,
+        style: Style | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.host = host
+        self.store = store
+        self.limits = limits or Limits()
+        self.style = style or Style()
+        self.admission = Admission(self.limits)
+        self.clock = clock
+        self.wall_clock = wall_clock
+        self.started_at = int(wall_clock())  # models have no date of their own
+        self.answers: set[Interruptible] = set()  # that clients wait for
+        self.default_provider = host.catalog.default_provider  # bare names belong to it
+        self._looking: asyncio.Task[Catalog] | None = None
+        self._has_looked = False
+
+    # --- the catalogue ---------------------------------------------------------------------------
+
+    async def catalog(self) -> Catalog:
+        """The models as known now; waits for providers the first time only, and not for long.
+
+        A list that is too old is renewed behind the answer, so that a dead provider delays nobody.
+        """
+        look = self._look()
+        if not self._has_looked:
+            await asyncio.wait([look], timeout=self.limits.first_look_s)
+            self._has_looked = True
+        return self.host.catalog
+
+    def look_ahead(self) -> None:
+        """Begin to look at the providers, so that the first request need not."""
+        self._look()
+
+    def _look(self) -> "asyncio.Task[Catalog]":
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self.host.refresh())
+        return self._looking
+
+    # --- which model is meant --------------------------------------------------------------------
+
+    def listed(self, text: str) -> ModelInfo | None:
+        """The listed model of this id: composite, alias, or a bare name (S0-31).
+
+        A bare name is the default provider's, else that of the one provider that lists it.
+
+        Raises:
+            UnknownModelError: Several providers list it, and none of them is the default.
+        """
+        registry = self.host.registry
+        found = registry.find(text)
+        if found is not None:
+            return found
+        ids = registry.provider_ids
+        prefix, slash, _ = text.partition("/")
+        if slash and prefix in ids:
+            return None
+        default = self.default_provider
+        found = registry.find(f"{default}/{text}") if default else None
+        if found is not None:
+            return found
+        several = [model for each in ids if (model := registry.find(f"{each}/{text}"))]
+        if len(several) > 1:
+            names = " or ".join(model.id for model in several)
+            raise UnknownModelError(
+                f"'{text}' could be any of {len(several)} models",
+                model=text,
+                hint=f"write {names}",
+            )
+        return several[0] if several else None
+
+    async def find(self, text: str | None, *, task: Task = "chat") -> ModelInfo:
+        """The model a request goes to; ``None`` and an empty text leave it to the defaults.
+
+        Raises:
+            RoutingError: There is no such provider or model.
+            BackendError: The model's provider could not be asked.
+        """
+        if not text:
+            return await self.host.resolve(None, task=task)
+        found = self.listed(text)
+        if found is None and not self._has_looked:
+            await self.catalog()
+            found = self.listed(text)
+        return found or await self.host.resolve(text, task=task)
+
+    async def known(self, text: str) -> ModelInfo:
+        """A model of the list, and no other: nothing is asked of a server by name.
+
+        Raises:
+            UnknownModelError: It is not listed; the hint names some that look alike.
+        """
+        catalog = await self.catalog()
+        found = self.listed(text)
+        if found is None:
+            raise unknown(text, catalog)
+        return found
+
+    async def turn(
+        self, conversation_id: str | None, requested: str | None, *, persist: bool = True
+    ) -> str | None:
+        """The id a turn goes to: the request's, else its conversation's (S2-14 to S2-16)."""
+        if self.store is None or not conversation_id:
+            return requested
+        return (await self.store.turn(conversation_id, requested, persist=persist)).model
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def chat(
+        self, model: ModelInfo, request: ChatRequest, client: str
+    ) -> AsyncIterator[EventStream[StreamEvent]]:
+        """One chat turn at its provider, as soon as there is a place; errors are raised.
+
+        Args:
+            client: Who asks; places go round the clients.
+        """
+        asked = request.model_copy(update={"model": model.id})
+        async with (
+            self.admission.place(model.ref.provider_id, client),
+            self.host.stream(asked) as events,
+        ):
+            yield events
+
+    async def chat_result(self, model: ModelInfo, request: ChatRequest, client: str) -> ChatResult:
+        """The same, folded into one result."""
+        fold = Fold()
+        async with self.chat(model, request, client) as events:
+            async for event in events:
+                fold.add(event)
+        return fold.result(model.ref)
+
+    @asynccontextmanager
+    async def complete(
+        self, model: ModelInfo, request: CompleteRequest, client: str
+    ) -> AsyncIterator[EventStream[StreamEvent]]:
+        """Continue a raw prompt."""
+        asked = request.model_copy(update={"model": model.id})
+        async with (
+            self.admission.place(model.ref.provider_id, client),
+            self.host.complete(asked) as events,
+        ):
+            yield events
+
+    async def complete_result(
+        self, model: ModelInfo, request: CompleteRequest, client: str
+    ) -> ChatResult:
+        """The same, folded into one result."""
+        fold = Fold()
+        async with self.complete(model, request, client) as events:
+            async for event in events:
+                fold.add(event)
+        return fold.result(model.ref)
+
+    async def embed(self, model: ModelInfo, request: EmbedRequest, client: str) -> EmbedResult:
+        async with self.admission.place(model.ref.provider_id, client):
+            return await self.host.embed(request.model_copy(update={"model": model.id}))
+
+    async def rerank(self, model: ModelInfo, request: RerankRequest, client: str) -> RerankResult:
+        async with self.admission.place(model.ref.provider_id, client):
+            return await self.host.rerank(request.model_copy(update={"model": model.id}))
+
+    async def generate_image(
+        self, model: ModelInfo, request: ImageRequest, client: str
+    ) -> ImageResult:
+        async with self.admission.place(model.ref.provider_id, client):
+            return await self.host.generate_image(request.model_copy(update={"model": model.id}))
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def interrupt(self) -> None:
+        """End all that still runs for clients, each with an error its client understands."""
+        for answer in tuple(self.answers):
+            answer.interrupt(
+                BackendBusyError("the gateway is shutting down", hint="send the request again")
+            )
+
+    async def aclose(self) -> None:
+        """End what runs in the background; the host stays the caller's to close."""
+        if self._looking is not None and not self._looking.done():
+            self._looking.cancel()
+            await asyncio.wait([self._looking])

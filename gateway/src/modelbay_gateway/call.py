@@ -1,0 +1,205 @@
+"""One request: what came, who sent it, and how to answer it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from starlette.types import Receive, Scope, Send
+
+from modelbay.errors import ModelbayError
+from modelbay_gateway.refusal import Refused
+
+T = TypeVar("T")
+
+JSON = b"application/json"
+NO_CONTENT = 204
+
+Header = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+        name: Tells clients apart in queues: a key's name, else the address.
+        scopes: What the caller may do.
+    """
+
+    name: str
+    scopes: frozenset[str]
+
+
+class Gone(Exception):  # noqa: N818 - not an error: nobody is left to be told of one
+    """The client went away before its answer was there."""
+
+
+class Interruptible(Protocol):
+    """Work for a client that can be ended early."""
+
+    def interrupt(self, error: ModelbayError) -> None:
+        """End it with this error."""
+        ...
+
+
+class _Attended:
+    """Work whose result a client waits for."""
+
+    __slots__ = ("_task", "error")
+
+    def __init__(self, task: "asyncio.Future[Any]") -> None:
+        self._task = task
+        self.error: ModelbayError | None = None
+
+    def interrupt(self, error: ModelbayError) -> None:
+        if not self._task.done():
+            self.error = error
+            self._task.cancel()
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way through a route; the application makes it.
+
+    Attributes:
+        body_limit: Bytes its body may have.
+        running: Where work is kept that can be ended early.
+    """
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    caller: Caller
+    request_id: str
+    body_limit: int
+    running: set[Interruptible]
+    _headers: dict[bytes, bytes] | None = field(default=None, init=False)
+
+    @property
+    def method(self) -> str:
+        method: str = self.scope["method"]
+        return method
+
+    @property
+    def path(self) -> str:
+        path: str = self.scope["path"]
+        return path
+
+    def param(self, name: str) -> str:
+        """A part of the path, decoded once."""
+        value: str = self.scope["path_params"][name]
+        return value
+
+    def header(self, name: bytes) -> str | None:
+        """A header by its name in small letters; the first one, if there are several."""
+        if self._headers is None:
+            self._headers = dict(reversed(self.scope["headers"]))
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1").strip()
+
+    async def body(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            Refused: It is larger than the limit, or compressed.
+            Gone: The client went away in the middle of it.
+        """
+        if (self.header(b"content-encoding") or "identity").lower() != "identity":
+            raise Refused(
+                "unsupported_encoding",
+                "compressed bodies are not read",
+                field="content-encoding",
+                hint="send the body as it is",
+            )
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise Gone
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > self.body_limit:
+                raise too_large(self.body_limit)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def attended(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run this to its end, unless the client goes away first; call it after `body`.
+
+        Raises:
+            Gone: It went away, and the work is cancelled.
+            ModelbayError: The server was told to stop, and cannot wait any longer.
+        """
+        task = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(gone_away(self.receive))
+        running = _Attended(task)
+        self.running.add(running)
+        try:
+            await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+            if running.error is not None:
+                raise running.error
+            if not task.done():
+                raise Gone
+            return task.result()
+        finally:
+            self.running.discard(running)
+            await ended(task, gone)
+
+    async def reply(
+        self,
+        body: bytes,
+        *,
+        status: int = 200,
+        content_type: bytes = JSON,
+        headers: Sequence[Header] = (),
+    ) -> None:
+        """One whole answer."""
+        size = (b"content-length", str(len(body)).encode())
+        first = [] if status == NO_CONTENT else [(b"content-type", content_type), size]
+        await self.send(
+            {"type": "http.response.start", "status": status, "headers": [*first, *headers]}
+        )
+        await self.send(
+            {"type": "http.response.body", "body": b"" if self.method == "HEAD" else body}
+        )
+
+
+def too_large(limit: int) -> Refused:
+    return Refused(
+        "request_too_large",
+        f"the body is larger than {limit} bytes",
+        hint="send less, or start the server with a larger --max-body",
+    )
+
+
+async def gone_away(receive: Receive) -> None:
+    """Return when the client has gone; for after its body has been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def ended(*tasks: "asyncio.Future[Any]") -> None:
+    """Cancel what still runs of these, and wait for the end of all; their errors are taken."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Endpoint:
+    """A route's ASGI application: no Request and Response objects in between.
+
+    ``Route("/v1/models", Endpoint(list_models), methods=["GET"])``
+    """
+
+    __slots__ = ("_answer",)
+
+    def __init__(self, answer: Callable[[Call], Awaitable[None]]) -> None:
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call: Call = scope["modelbay.call"]
+        call.scope, call.receive, call.send = scope, receive, send  # the router adds to the scope
+        await self._answer(call)

@@ -1,0 +1,1 @@
+"""The Ollama surface: its programs see every provider's models, and chat with them."""

@@ -1,0 +1,386 @@
+"""Chat completions: the JSON of a request to a `ChatRequest`. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from modelbay.models.chat import (
+    AudioPart,
+    ChatRequest,
+    ContentPart,
+    FilePart,
+    ImagePart,
+    JsonMode,
+    JsonSchema,
+    Message,
+    NamedTool,
+    Role,
+    TextPart,
+    Tool,
+)
+from modelbay.models.events import Notice, ToolCall
+from modelbay.models.frozen import JsonObject
+from modelbay_gateway.fields import Fields, made, parse, unsupported, wrong
+from modelbay_gateway.refusal import Refused
+
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "developer",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+}
+_ANYTHING: JsonObject = {"type": "object", "properties": {}}
+
+Choice = Literal["auto", "none", "required"] | NamedTool | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall:
+    """A chat request, and what belongs to the answer's form or to the gateway alone.
+
+    Attributes:
+        model: The id as it was asked for; it stands in the answer too.
+        include_usage: A stream ends with a chunk of token counts.
+        conversation_id: The conversation the turn belongs to.
+        persist: The model is remembered for the conversation.
+        notices: What the request holds and no provider will see.
+    """
+
+    request: ChatRequest
+    model: str | None
+    include_usage: bool = False
+    conversation_id: str | None = None
+    persist: bool = True
+    notices: tuple[Notice, ...] = ()
+
+
+def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCall:
+    """The request in a body of ``POST /v1/chat/completions``.
+
+    Fields that are not known here go to `ChatRequest.extra` unchanged.
+
+    Args:
+        routing: Flags that a provider may route by (S0-03).
+
+    Raises:
+        Refused: It is no such request; the field is named.
+    """
+    fields = parse(body)
+    ignored: list[str] = []
+    model = fields.text("model") or None
+    messages = [_message(each, ignored) for each in fields.objects("messages")]
+    if not messages:
+        raise fields.missing("messages")
+    stream = fields.flag("stream") or False
+    options = fields.object("stream_options")
+    include_usage = bool(options is not None and options.flag("include_usage"))
+    _refuse_what_answers_cannot_hold(fields)
+    tools, choice = _tools(fields, ignored)
+    limit = fields.whole("max_completion_tokens")
+    older_limit = fields.whole("max_tokens")
+    max_tokens = older_limit if limit is None else limit
+    effort = fields.text("reasoning_effort")
+    reasoning = fields.object("reasoning")
+    if reasoning is not None:
+        effort = effort or reasoning.text("effort")
+        ignored += reasoning.unread()
+    conversation_id = fields.text("conversation_id")
+    persist = fields.flag("persist")
+    request = made(
+        ChatRequest,
+        model=model,
+        messages=messages,
+        tools=tools,
+        tool_choice=choice,
+        temperature=fields.number("temperature"),
+        top_p=fields.number("top_p"),
+        top_k=fields.whole("top_k"),
+        max_tokens=None if max_tokens == -1 else max_tokens,  # -1: as much as the server gives
+        stop=fields.texts("stop") or [],
+        seed=fields.whole("seed"),
+        response_format=_response_format(fields, ignored),
+        reasoning_effort=effort,
+        routing=routing,
+        stream=stream,
+        extra=fields.rest(),
+    )
+    return ChatCall(
+        request=request,
+        model=model,
+        include_usage=include_usage,
+        conversation_id=conversation_id,
+        persist=persist is not False,
+        notices=tuple(dropped(path) for path in ignored),
+    )
+
+
+def dropped(path: str) -> Notice:
+    """A field nobody will see."""
+    return Notice("dropped_field", f"{path} was left out: the gateway does not know it")
+
+
+def _refuse_what_answers_cannot_hold(fields: Fields) -> None:
+    refuse_several(fields, "n")
+    if fields.flag("logprobs") or fields.whole("top_logprobs"):
+        raise unsupported("logprobs", "log probabilities are not passed on", "leave logprobs out")
+    for name in ("functions", "function_call"):
+        if fields.any(name):
+            raise unsupported(name, f"'{name}' is the older form of tools", "send tools instead")
+    modalities = fields.texts("modalities")
+    if modalities not in (None, [], ["text"]):
+        raise unsupported("modalities", "answers are text alone here", 'send ["text"]')
+    if fields.any("audio"):
+        raise unsupported("audio", "answers are text alone here", "leave audio out")
+
+
+def refuse_several(fields: Fields, name: str) -> None:
+    """One request gives one answer."""
+    wanted = fields.whole(name)
+    if wanted is not None and wanted != 1:
+        raise unsupported(
+            name, f"one request gives one answer; {name} must be 1", "send the request again"
+        )
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+
+def _message(fields: Fields, ignored: list[str]) -> Message:
+    role = fields.needed_text("role")
+    if role not in _ROLES:
+        hint = "send a tool message" if role == "function" else f"one of {', '.join(_ROLES)}"
+        raise Refused(
+            "invalid_field",
+            f"'{fields.where('role')}' is none of the roles",
+            field=fields.where("role"),
+            hint=hint,
+        )
+    calls: list[ToolCall] = []
+    reasoning = None
+    if role == "assistant":
+        calls = [
+            _call(each, index, ignored) for index, each in enumerate(fields.objects("tool_calls"))
+        ]
+        for name in ("reasoning_content", "reasoning"):
+            said = fields.any(name)
+            if reasoning is None and isinstance(said, str):
+                reasoning = said
+    content = _content(fields, ignored)
+    if role == "assistant" and content == "":
+        content = fields.text("refusal") or ""
+    message = made(
+        Message,
+        role=_ROLES[role],
+        content=content,
+        tool_calls=calls,
+        tool_call_id=fields.text("tool_call_id"),
+        name=fields.text("name"),
+        reasoning=reasoning,
+    )
+    if role == "tool" and message.tool_call_id is None:
+        raise fields.missing("tool_call_id")
+    ignored += fields.unread()
+    return message
+
+
+def _content(fields: Fields, ignored: list[str]) -> str | list[ContentPart]:
+    raw = fields.any("content")
+    if raw is None:
+        return ""
+    if isinstance(raw, str):
+        return raw
+    where = fields.where("content")
+    if not isinstance(raw, list):
+        raise wrong(where, "a string or a list of parts", raw)
+    return [_part(Fields(part, f"{where}[{i}]"), ignored) for i, part in enumerate(raw)]
+
+
+def _part(part: Fields, ignored: list[str]) -> ContentPart:
+    kind = part.needed_text("type")
+    found: ContentPart
+    match kind:
+        case "text" | "input_text":
+            found = TextPart(text=part.needed_text("text"))
+        case "refusal":
+            found = TextPart(text=part.needed_text("refusal"))
+        case "image_url":
+            found = _image(part, ignored)
+        case "input_audio":
+            audio = part.object("input_audio")
+            if audio is None:
+                raise part.missing("input_audio")
+            found = AudioPart(data=audio.needed_text("data"), format=audio.text("format") or "wav")
+            ignored += audio.unread()
+        case "file":
+            file = part.object("file")
+            if file is None:
+                raise part.missing("file")
+            found = _file(file)
+            ignored += file.unread()
+        case _:
+            where = part.where("type")
+            raise Refused(
+                "invalid_field",
+                f"'{where}' is no known kind of part",
+                field=where,
+                hint="text, image_url, input_audio or file",
+            )
+    ignored += part.unread()
+    return found
+
+
+def _image(part: Fields, ignored: list[str]) -> ImagePart:
+    raw = part.any("image_url")
+    if isinstance(raw, str):  # several programs leave the object out
+        return _image_of(raw)
+    image = Fields(raw, part.where("image_url")) if raw is not None else None
+    if image is None:
+        raise part.missing("image_url")
+    url = image.needed_text("url")
+    if image.text("detail") not in (None, "auto"):
+        ignored.append(image.where("detail"))
+    ignored += image.unread()
+    return _image_of(url)
+
+
+def _image_of(url: str) -> ImagePart:
+    split = _data_url(url)
+    if split is None:
+        return ImagePart(url=url)
+    media_type, data = split
+    return ImagePart(data=data, media_type=media_type or "image/png")
+
+
+def _file(file: Fields) -> FilePart:
+    if file.has("file_id"):
+        raise unsupported(file.where("file_id"), "files are not kept here", "send file_data inline")
+    data = file.needed_text("file_data")
+    media_type, content = _data_url(data) or ("application/octet-stream", data)
+    return FilePart(data=content, media_type=media_type, name=file.text("filename"))
+
+
+def _data_url(url: str) -> tuple[str, str] | None:
+    """Media type and base64 text of a ``data:`` address that holds nothing else."""
+    head, comma, data = url.partition(",")
+    if not comma or not head.startswith("data:") or not head.endswith(";base64"):
+        return None
+    media_type = head[len("data:") : -len(";base64")]
+    return None if ";" in media_type else (media_type, data)
+
+
+def _call(fields: Fields, index: int, ignored: list[str]) -> ToolCall:
+    kind = fields.text("type") or "function"
+    if kind != "function":
+        raise unsupported(fields.where("type"), "only calls of functions are known")
+    function = fields.object("function")
+    if function is None:
+        raise fields.missing("function")
+    fields.any("index")  # of a chunk that was put back together; the order says the same
+    call = ToolCall(
+        id=fields.text("id") or "",
+        name=function.needed_text("name"),
+        arguments=function.text("arguments") or "",
+        index=index,
+    )
+    ignored += fields.unread() + function.unread()
+    return call
+
+
+# --- tools and formats ----------------------------------------------------------------------------
+
+
+def _tools(fields: Fields, ignored: list[str]) -> tuple[list[Tool], Choice]:
+    tools = [_tool(each, ignored) for each in fields.objects("tools")]
+    raw = fields.any("tool_choice")
+    if not tools:
+        return [], None  # a choice between no tools is an error at some servers
+    if raw is None:
+        return tools, None
+    if isinstance(raw, str):
+        if raw in ("auto", "none", "required"):
+            return tools, raw  # type: ignore[return-value] # just looked at
+        raise Refused(
+            "invalid_field",
+            "'tool_choice' is none of auto, none and required",
+            field="tool_choice",
+            hint='or {"type": "function", "function": {"name": NAME}}',
+        )
+    choice = Fields(raw, "tool_choice")
+    match choice.needed_text("type"):
+        case "function":
+            function = choice.object("function")
+            name = choice.text("name") if function is None else function.needed_text("name")
+            if name is None:
+                raise choice.missing("function")
+            return tools, NamedTool(name=name)
+        case "allowed_tools":
+            return _allowed(tools, choice)
+        case _:
+            raise unsupported("tool_choice.type", "only functions can be chosen")
+
+
+def _allowed(tools: list[Tool], choice: Fields) -> tuple[list[Tool], Choice]:
+    """Only some of the tools may be called: only those are offered."""
+    inner = choice.object("allowed_tools") or choice
+    mode = inner.text("mode") or "auto"
+    names = set()
+    for each in inner.objects("tools"):
+        function = each.object("function")
+        names.add((function or each).needed_text("name"))
+    return [tool for tool in tools if tool.name in names], (
+        "required" if mode == "required" else "auto"
+    )
+
+
+def _tool(fields: Fields, ignored: list[str]) -> Tool:
+    kind = fields.text("type") or "function"
+    if kind != "function":
+        raise unsupported(
+            fields.where("type"), f"tools of type '{kind[:40]}' are not known", "offer functions"
+        )
+    function = fields.object("function")
+    if function is None:
+        raise fields.missing("function")
+    tool = made(
+        Tool,
+        name=function.needed_text("name"),
+        description=function.text("description") or "",
+        parameters=function.json("parameters") or {},
+        strict=function.flag("strict"),
+    )
+    ignored += fields.unread() + function.unread()
+    return tool
+
+
+def _response_format(fields: Fields, ignored: list[str]) -> JsonMode | JsonSchema | None:
+    found = fields.object("response_format")
+    if found is None:
+        return None
+    match found.needed_text("type"):
+        case "text":
+            return None
+        case "json_object":
+            schema = found.json("schema")
+            ignored += found.unread()
+            return JsonMode() if schema is None else _schema({"schema": schema})
+        case "json_schema":
+            inner = found.object("json_schema")
+            if inner is None:
+                raise found.missing("json_schema")
+            values: JsonObject = {
+                "schema": inner.json("schema") or _ANYTHING,
+                "name": inner.text("name") or "answer",
+                "strict": inner.flag("strict"),
+            }
+            ignored += inner.unread()
+            return _schema(values)
+        case _:
+            raise Refused(
+                "invalid_field",
+                "'response_format.type' is none of text, json_object and json_schema",
+                field="response_format.type",
+            )
+
+
+def _schema(values: JsonObject) -> JsonSchema:
+    return made(JsonSchema, **values)

@@ -1,0 +1,86 @@
+"""Server-sent events of our own: one JSON document each, whose ``type`` says what it is."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, TypeVar, cast
+
+import msgspec
+from pydantic import BaseModel, Field
+
+from modelbay.host.streams import EventStream
+from modelbay.models.catalog import CatalogChange
+from modelbay.models.events import StreamEvent
+from modelbay.models.frozen import Frozen
+from modelbay_gateway.answer import Answer
+from modelbay_gateway.bay import Bay
+from modelbay_gateway.call import Call
+from modelbay_gateway.openai.encode import EVENT_STREAM, KEEP_ALIVE, to_json
+from modelbay_gateway.own.envelope import ErrorBody, refuse
+from modelbay_gateway.refusal import Refusal
+
+E = TypeVar("E", bound=BaseModel)
+
+
+class Ready(Frozen):
+    """Changes are told from now on: whoever reads the catalogue after this misses none."""
+
+    type: Literal["ready"] = "ready"
+    generation: int = Field(description="Of the catalogue; a higher one later is a newer one.")
+
+
+class FailureEvent(Frozen):
+    """The last event of a stream that failed; ``error`` is the same as in a refusal's body."""
+
+    type: Literal["error"] = "error"
+    error: ErrorBody
+
+
+class _Encoder:
+    """Events of any pydantic type, as the gateway's answers want them."""
+
+    content_type = EVENT_STREAM
+    heartbeat = KEEP_ALIVE
+
+    def begin(self) -> bytes:
+        return b""
+
+    def encode(self, event: StreamEvent) -> bytes:
+        # Read back and written once more: line separators of Unicode end a line for some clients.
+        document = msgspec.json.decode(cast("BaseModel", event).model_dump_json())
+        return b"data: " + to_json(document) + b"\n\n"
+
+    def fail(self, refusal: Refusal) -> bytes:
+        document = {"type": "error", **msgspec.json.decode(refuse(refusal))}
+        return b"data: " + to_json(document) + b"\n\n"
+
+
+async def send_events(
+    bay: Bay, call: Call, opened: AbstractAsyncContextManager[EventStream[E]]
+) -> None:
+    """Send these events, heartbeats between them, and an error as the last one if it fails.
+
+    Raises:
+        Failed: It failed before anything was sent; then it is a status.
+    """
+    # `Answer` looks at the type of an event alone, and leaves all else to the encoder.
+    events = cast("AbstractAsyncContextManager[EventStream[StreamEvent]]", opened)
+    await Answer(bay, call, _Encoder()).run(events)
+
+
+async def events(bay: Bay, call: Call) -> None:
+    """``GET /api/events``: what changes in the catalogue, for as long as somebody listens.
+
+    However many listen, the host looks at the providers once for all of them.
+    """
+    if call.method == "HEAD":
+        await call.reply(b"", content_type=EVENT_STREAM)
+        return
+    stream: EventStream[Ready | CatalogChange] = EventStream()
+    await send_events(bay, call, stream.over(_changes(bay)))
+
+
+async def _changes(bay: Bay) -> AsyncIterator[Ready | CatalogChange]:
+    yield Ready(generation=bay.host.catalog.generation)
+    async with bay.host.watch() as changes:
+        async for change in changes:
+            yield change

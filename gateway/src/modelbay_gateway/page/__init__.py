@@ -1,0 +1,1 @@
+"""The web page: its files, and how a browser gets them."""

@@ -1,0 +1,9 @@
+"""What a client's key is good for."""
+
+from typing import Literal, TypeAlias, get_args
+
+# chat: ask models. manage: load, pull, delete models. admin: settings and whatever is secret.
+Scope: TypeAlias = Literal["chat", "manage", "admin"]
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+EVERY_SCOPE: frozenset[str] = frozenset(SCOPES)

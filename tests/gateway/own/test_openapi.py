@@ -1,0 +1,135 @@
+"""Mirrors modelbay_gateway/own/openapi.py: the document against the routes and real answers."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from starlette.routing import BaseRoute, Route
+
+from gateway.own.conftest import Open
+from gateway.own.lab import Lab, lab_host
+from gateway.serving import serve
+from modelbay.state import open_store
+from modelbay_gateway import app, front
+from modelbay_gateway.bay import Bay
+from modelbay_gateway.own.openapi import described
+from modelbay_gateway.own.operations import OPERATIONS
+
+METHODS = frozenset(("get", "put", "post", "delete", "head"))
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    with (
+        serve(lab_host(Lab()), store=open_store(":memory:")) as served,
+        httpx.Client(base_url=served.base_url, timeout=30) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def document(client: httpx.Client) -> Any:
+    return client.get("/openapi.json").json()
+
+
+def operations(document: Any) -> Iterator[tuple[str, str, Any]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def test_its_paths_are_the_routes_and_no_others(document: Any) -> None:
+    bay = Bay(lab_host(Lab()))
+    routes: list[BaseRoute] = [
+        route for surface in (*app.SURFACES, front.SURFACE) for route in surface.routes(bay)
+    ]
+
+    served = {
+        (route.path_format, method.lower())
+        for route in routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+        if method != "HEAD" or len(route.methods or ()) == 1
+    }
+
+    assert all(isinstance(route, Route) for route in routes)
+    assert {(path, method) for path, method, _ in operations(document)} == served
+    assert {(each.path.replace(":path", ""), each.method.lower()) for each in OPERATIONS} <= served
+
+
+def test_every_reference_leads_somewhere(document: Any) -> None:
+    text = json.dumps(document)
+    parts = text.split('"#/')[1:]
+
+    for part in parts:
+        place = document
+        for step in part.partition('"')[0].split("/"):
+            place = place[step]
+    assert len(parts) > 50
+
+
+def test_every_operation_says_what_it_needs_takes_and_gives(document: Any) -> None:
+    for path, method, operation in operations(document):
+        assert method in METHODS
+        assert operation["summary"]
+        assert operation["responses"]["200"]["content"]
+        assert {"400", "401", "403", "500"} <= set(operation["responses"])
+        named = {each["name"] for each in operation["parameters"] if each["in"] == "path"}
+        assert named == {part[1:-1] for part in path.split("/") if part.startswith("{")}
+        if method in ("put", "post"):
+            assert operation["requestBody"]["content"]["application/json"]["schema"]
+        if path in front.OPEN:
+            assert operation["security"] == []
+
+
+def test_a_management_action_may_be_confirmed(document: Any) -> None:
+    body = document["paths"]["/api/providers/{id}/manage"]["post"]["requestBody"]
+    variants = body["content"]["application/json"]["schema"]["oneOf"]
+
+    names = [each["$ref"].rpartition("/")[2] for each in variants]
+    assert len(names) == 12
+    for name in names:
+        assert document["components"]["schemas"][name]["properties"]["confirm"]["type"] == "boolean"
+    assert "confirm" not in document["components"]["schemas"]["Done"]["properties"]
+
+
+def test_a_route_nobody_has_described_is_there_too() -> None:
+    async def endpoint(scope: object, receive: object, send: object) -> None: ...
+
+    found = described([Route("/later/{x:path}", endpoint, methods=["POST"])])
+
+    paths: Any = found["paths"]
+    assert list(paths) == ["/later/{x}"]
+    assert paths["/later/{x}"]["post"]["summary"]
+
+
+# --- schemathesis ---------------------------------------------------------------------------------
+
+EXAMPLES = 12  # of every operation: half a minute for all of them
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("schemathesis") is None,
+    reason="NOT CHECKED: schemathesis is not installed, so the document is compared with no answers",
+)
+def test_generated_requests_get_documented_answers_and_no_5xx(
+    open_lab: Open, document: Any
+) -> None:
+    import schemathesis
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import (
+        content_type_conformance,
+        response_schema_conformance,
+        status_code_conformance,
+    )
+
+    assert sys.version_info
+    assert schemathesis
+    assert not_a_server_error
+    assert content_type_conformance
+    assert response_schema_conformance
+    assert status_code_conformance

@@ -1,0 +1,86 @@
+"""Mirrors modelbay_gateway/own/settings.py, over real sockets."""
+
+import pytest
+
+from gateway.conftest import Raw, Start
+from gateway.own.conftest import Open
+from gateway.serving import acme, desk
+
+
+def test_favourites_are_there_before_anybody_has_set_any(open_lab: Open) -> None:
+    """S0-48."""
+    assert open_lab().get("/api/settings").json() == {"favorite_models": []}
+
+
+def test_favourites_are_kept_in_their_order_and_once_each(open_lab: Open) -> None:
+    client = open_lab()
+
+    put = client.put("/api/settings", json={"favorite_models": ["desk/b", "desk/a", "desk/b"]})
+
+    assert put.json() == {"favorite_models": ["desk/b", "desk/a"]}
+    assert client.get("/api/settings").json() == put.json()
+
+
+def test_a_favourite_that_is_missing_or_offline_is_kept(open_lab: Open) -> None:
+    """S0-50: hidden by who shows them, never deleted."""
+    client = open_lab()
+
+    put = client.put("/api/settings", json={"favorite_models": ["gone/x", "desk/nothing"]})
+
+    assert put.json() == {"favorite_models": ["gone/x", "desk/nothing"]}
+
+
+def test_only_what_is_named_changes_and_null_removes(open_lab: Open) -> None:
+    client = open_lab()
+    client.put("/api/settings", json={"favorite_models": ["desk/a"], "theme": "dark", "n": [1]})
+
+    assert client.put("/api/settings", json={"theme": None}).json() == {
+        "favorite_models": ["desk/a"],
+        "n": [1],
+    }
+    assert client.put("/api/settings", json={"favorite_models": None}).json() == {
+        "favorite_models": [],
+        "n": [1],
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"favorite_models": ["bare"]},  # S0-49, S0-51
+        {"favorite_models": [""]},
+        {"favorite_models": "desk/a"},
+        {"favorite_models": [1]},
+        {"favorite_models": [f"desk/{n}" for n in range(1001)]},
+        {"big": "x" * 65_537},
+        {"n" * 101: 1},
+        {"": 1},
+        {"nul\0": 1},
+        {f"n{n}": 1 for n in range(201)},
+        [],
+        "text",
+    ],
+)
+def test_what_cannot_be_kept_is_refused_and_nothing_of_it_is_written(
+    open_lab: Open, body: object
+) -> None:
+    client = open_lab()
+    client.put("/api/settings", json={"favorite_models": ["desk/a"], "theme": "dark"})
+    both = {"theme": "light", **body} if isinstance(body, dict) else body
+
+    answer = client.put("/api/settings", json=both)
+
+    assert answer.status_code == 400
+    assert isinstance(answer.json()["error"]["message"], str)
+    assert client.get("/api/settings").json() == {
+        "favorite_models": ["desk/a"],
+        "theme": "dark",
+    }
+
+
+def test_a_gateway_without_a_store_says_so(start: Start, raw: Raw) -> None:
+    client = raw(start(desk(acme())))
+
+    for path in ("/api/settings", "/conversations", "/conversations/c/model"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_feature")
