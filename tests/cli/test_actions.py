@@ -1,4 +1,4 @@
-"""Mirrors modelbay_cli/actions.py and the commands on it: ps, load, unload, show, pull, rm."""
+"""Mirrors modelbay_cli/actions.py and the commands on it: ps, load, unload, show, pull, rm, cp."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from cli.conftest import Installation, Invoke
+from cli.conftest import Installation, Invoke, install
 
 
 @pytest.mark.parametrize(
@@ -155,6 +155,98 @@ def test_a_backend_that_cannot_delete_says_so_before_it_asks(installation: Insta
     os.close(ours)
     assert (process.returncode, out) == (6, b"")
     assert err.startswith(b"error: fake cannot delete")
+
+
+# --- cp ---------------------------------------------------------------------------------------
+
+COPIER = """
+from pathlib import Path
+from modelbay.hookspecs import hookimpl
+from modelbay.models.capabilities import CapabilityTable
+from modelbay.models.catalog import DiscoveredModel
+from modelbay.models.events import Finish
+from modelbay.models.manage import Done
+
+
+@hookimpl
+def capabilities():
+    return CapabilityTable(actions=frozenset({"copy"}))
+
+
+@hookimpl
+async def discover_models(provider):
+    two = DiscoveredModel(wire_id="two:latest", aliases=("two",))
+    return [DiscoveredModel(wire_id="one:1b"), two]
+
+
+@hookimpl
+async def stream_chat(provider, request, model):
+    yield Finish("stop")
+
+
+@hookimpl
+async def manage(provider, action):
+    with Path(provider.resources.env["FAKE_NOTES"]).open("a") as notes:
+        notes.write(f"{action.model} -> {action.to}\\n")
+    yield Done()
+"""
+
+
+@pytest.fixture
+def copier(installation: Installation) -> Installation:
+    """A provider ``lab`` that can copy, beside ``desk``, which cannot."""
+    install(installation.packages, "copier", "[modelbay]\ncopier = copier\n", COPIER)
+    installation.configure({"id": "desk"}, {"id": "lab", "kind": "copier"})
+    return installation
+
+
+@pytest.mark.parametrize("name", ["mine", "lab/mine", "sam/mine", "lab/desk/mine"])
+def test_a_copy_stays_at_its_provider(copier: Installation, invoke: Invoke, name: str) -> None:
+    to = name.removeprefix("lab/")
+
+    result = invoke("cp", "lab/one:1b", name)
+
+    assert (result.exit_code, result.stdout) == (0, f"lab/one:1b is copied to lab/{to}\n")
+    assert copier.notes == [f"one:1b -> {to}"]
+
+
+def test_a_copy_to_another_provider_is_refused(copier: Installation, invoke: Invoke) -> None:
+    result = invoke("cp", "lab/one:1b", "desk/mine")
+
+    assert (result.exit_code, copier.notes) == (2, [])
+    assert "'desk' is another one (if it is meant as a namespace: lab/desk/mine)" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["two", "two:latest", "lab/two"])
+def test_no_model_is_replaced_when_nobody_can_be_asked(
+    copier: Installation, invoke: Invoke, name: str
+) -> None:
+    refused = invoke("cp", "lab/one:1b", name, stdin="y\n")
+    assert (refused.exit_code, copier.notes) == (2, [])
+    assert "lab/two:latest is there" in refused.stderr
+
+    for number, flag in enumerate(("-y", "--yes", "--force"), 1):
+        assert invoke("cp", flag, "lab/one:1b", name).exit_code == 0
+        assert copier.notes == [f"one:1b -> {name.removeprefix('lab/')}"] * number
+
+
+@pytest.mark.parametrize(("reply", "code"), [(b"y\n", 0), (b"n\n", 1), (b"\n", 1)])
+def test_a_person_is_asked_before_a_model_is_replaced(
+    copier: Installation, reply: bytes, code: int
+) -> None:
+    ours, theirs = pty.openpty()
+    process = copier.process("cp", "lab/one:1b", "two", stdin=theirs)
+    os.close(theirs)
+    os.write(ours, reply)
+    _, err = process.communicate(timeout=30)
+    os.close(ours)
+
+    assert (process.returncode, len(copier.notes)) == (code, 1 - code)
+    assert b"Replace lab/two:latest? [y/N]" in err
+
+
+def test_a_backend_that_cannot_copy_says_so(copier: Installation, invoke: Invoke) -> None:
+    assert invoke("cp", "desk/echo", "slow").exit_code == 6
 
 
 # --- ps ---------------------------------------------------------------------------------------

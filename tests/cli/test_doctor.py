@@ -1,4 +1,4 @@
-"""Mirrors modelbay_cli/diagnosis.py and commands/doctor.py."""
+"""Mirrors modelbay_cli/diagnosis/ and commands/doctor.py: what is shown, and how it is judged."""
 
 import json
 from typing import Any
@@ -11,6 +11,10 @@ from cli.conftest import Installation, Invoke, install
 def diagnose(invoke: Invoke) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(invoke("doctor", "--json").stdout)
     return document
+
+
+def codes(invoke: Invoke) -> list[tuple[str, str]]:
+    return [(found["level"], found["code"]) for found in diagnose(invoke)["findings"]]
 
 
 def test_all_well_is_exit_code_0(invoke: Invoke) -> None:
@@ -59,15 +63,17 @@ def test_a_configured_provider_that_is_down_is_an_error_with_a_fix(
     result = invoke("doctor")
     assert result.exit_code == 1
     assert (
-        "error: provider gone: nothing answers at http://127.0.0.1:1\n  fix: start the server\n"
+        "error: provider gone: nothing answers at http://127.0.0.1:1 [host_unreachable]\n"
+        "  fix: start the server\n"
     ) in result.stdout
     assert diagnose(invoke)["findings"] == [
         {
             "level": "error",
-            "code": "backend_unreachable",
+            "code": "host_unreachable",
             "subject": "provider gone",
             "message": "nothing answers at http://127.0.0.1:1",
-            "hint": "start the server",
+            "fix": "start the server",
+            "error": "backend_unreachable",
         }
     ]
 
@@ -102,7 +108,7 @@ def test_a_malformed_file_is_a_finding_and_the_rest_is_looked_at(
     found = json.loads(result.stdout)
     assert result.exit_code == 1
     assert [(f["level"], f["code"], f["subject"]) for f in found["findings"]] == [
-        ("error", "config_error", "configuration")
+        ("error", "missing_key", "configuration")
     ]
     assert f"{installation.file}#/providers/0/kind" in found["findings"][0]["message"]
     assert [(p["id"], p["status"]) for p in found["providers"]] == [("nearby", "ok")]
@@ -161,9 +167,9 @@ def test_no_model_to_answer_with_is_a_warning_and_a_named_one_that_is_missing_an
     installation: Installation, invoke: Invoke
 ) -> None:
     installation.configure({"id": "desk", "mode": "empty"})
-    assert [f["level"] for f in diagnose(invoke)["findings"]] == ["warning"]
+    assert codes(invoke) == [("warning", "no_models")]
     installation.setenv("DEFAULT_MODEL", "desk/nosuch")
-    assert [f["level"] for f in diagnose(invoke)["findings"]] == ["error"]
+    assert codes(invoke) == [("warning", "no_models"), ("error", "default_model_unknown")]
 
 
 def test_a_stand_in_is_said_to_be_one(installation: Installation, invoke: Invoke) -> None:

@@ -1,7 +1,11 @@
 """Mirrors modelbay_cli/progress.py and waiting.py."""
 
 import asyncio
+import re
+from collections.abc import Sequence
 from io import StringIO
+
+import pytest
 
 from modelbay.models.manage import Progress
 from modelbay_cli.output import Screen
@@ -59,6 +63,66 @@ def test_a_terminal_gets_a_bar_and_keeps_nothing_of_it() -> None:
     written = stream.getvalue()
     assert "a ]0;owned[red]layer" in written
     assert written.endswith("\x1b[2K")
+
+
+def percentages(steps: Sequence[Progress]) -> list[str]:
+    """The percent on the screen after each step."""
+    stream = Terminal()
+    found = []
+    with Bar(Screen.of(stream, {"NO_COLOR": "1"})) as bar:
+        for step in steps:
+            bar.show(step)
+            assert bar._progress is not None
+            stream.truncate(0)
+            bar._progress.refresh()
+            found.append(re.findall(r"([0-9]+) %", stream.getvalue())[-1])
+    return found
+
+
+def test_the_bar_follows_the_fraction_when_the_whole_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S4-85: the second file's bytes come to light when the first one is done."""
+    monkeypatch.setenv("COLUMNS", "120")
+    steps = [
+        Progress(status="pulling manifest"),
+        Progress(status="a", fraction=0.1, done_bytes=100, total_bytes=1000),
+        Progress(status="a", fraction=0.99, done_bytes=1000, total_bytes=1000),
+        Progress(status="b", fraction=0.99, done_bytes=1000, total_bytes=2000),
+        Progress(status="b", fraction=0.99, done_bytes=1500, total_bytes=2000),
+        Progress(status="verifying", done_bytes=1500, total_bytes=2000),
+        Progress(status="success", fraction=1.0, done_bytes=2000, total_bytes=2000),
+    ]
+
+    assert percentages(steps) == ["0", "10", "99", "99", "99", "99", "100"]
+
+
+def test_without_a_fraction_the_bytes_give_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    steps = [
+        Progress(status="a", done_bytes=500, total_bytes=1000),
+        Progress(status="a", done_bytes=500, total_bytes=2000),
+        Progress(status="a", done_bytes=2000, total_bytes=2000),
+    ]
+
+    assert percentages(steps) == ["50", "50", "100"]
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "told"),
+    [
+        (1_200_000_000, 3_000_000_000, "40 % 1.2/3.0 GB"),
+        (980_000_000, 3_000_000_000, "40 % 980 MB/3.0 GB"),
+        (500, 600, "40 % 500/600 B"),
+        (500, None, "40 %"),
+    ],
+)
+def test_the_bar_tells_the_bytes_beside_it(
+    monkeypatch: pytest.MonkeyPatch, done: int, total: int | None, told: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    stream = Terminal()
+    with Bar(Screen.of(stream, {"NO_COLOR": "1"})) as bar:
+        bar.show(Progress(status="a", fraction=0.4, done_bytes=done, total_bytes=total))
+    assert told in re.sub(r" +", " ", stream.getvalue())
 
 
 def test_a_wait_is_told_with_its_time_and_wiped_away() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -116,7 +117,7 @@ def test_a_server_that_is_started_meanwhile_is_noticed() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        warm.keep(["models"], "listing\n", valid_s=60, absent=[address])
+        warm.keep(["models"], "listing\n", valid_s=60, absent=[address], watched=warm.watched())
         assert warm.text(["models"]) == "listing\n"
         server.listen()
         assert warm.text(["models"]) is None
@@ -190,6 +191,143 @@ def test_a_ready_listing_imports_nothing_large(installation: Installation) -> No
     ours = {name for name in imported if name.startswith("modelbay")}
     assert ours == {"modelbay_cli", "modelbay_cli.ready", "modelbay_cli.warm"}
     assert not {"click", "pydantic", "httpx2", "rich", "asyncio", "json"} & set(imported)
+
+
+# --- favourites -----------------------------------------------------------------------------------
+
+
+def aged(installation: Installation) -> None:
+    """As if the state file had been written a while ago, and not in this very moment."""
+    for path in (installation.home / "data").glob("state.db*"):
+        status = path.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - 1_000_000_000))
+
+
+def test_a_favourite_is_in_the_next_listing_at_once(
+    installation: Installation, invoke: Invoke
+) -> None:
+    """S0-58: however it was printed a moment ago."""
+    invoke("models")
+    assert warm.text(["models"]) is not None
+
+    invoke("fav", "add", "desk/slow")
+
+    assert warm.text(["models"]) is None
+    aged(installation)
+    second = invoke("models").stdout
+    assert second.splitlines()[1].split()[0] == "desk/slow"
+    assert warm.text(["models"]) == second
+    invoke("fav", "rm", "desk/slow")
+    assert warm.text(["models"]) is None
+
+
+def test_a_favourite_that_is_still_in_the_log_is_in_the_next_listing_too(
+    installation: Installation, invoke: Invoke
+) -> None:
+    """S0-58: another program has the file open, so that nothing reaches it for hours."""
+    invoke("fav", "add", "desk/slow")
+    state = installation.home / "data" / "state.db"
+    other = sqlite3.connect(state)
+    other.execute("SELECT count(*) FROM settings").fetchall()
+    try:
+        invoke("fav", "add", "desk/busy")
+        before = state.stat().st_mtime_ns, state.stat().st_size
+        aged(installation)
+        first = invoke("models").stdout
+        assert warm.text(["models"]) == first
+        before = state.stat().st_mtime_ns, state.stat().st_size
+
+        invoke("fav", "add", "desk/echo")
+
+        assert (state.stat().st_mtime_ns, state.stat().st_size) == before
+        assert warm.text(["models"]) is None
+        lines = invoke("models").stdout.splitlines()[1:4]
+        assert [line.split()[0] for line in lines] == ["desk/slow", "desk/busy", "desk/echo"]
+    finally:
+        other.close()
+
+
+def test_what_is_written_while_a_listing_is_made_is_not_missed(
+    installation: Installation, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S0-58: the favourites were read, one more came, and then the listing was kept."""
+    invoke("fav", "add", "desk/slow")
+    aged(installation)
+    really = warm.keep
+
+    def late(*arguments: object, **more: object) -> None:
+        file = sqlite3.connect(installation.home / "data" / "state.db")
+        with file:
+            file.execute("UPDATE settings SET value = '[\"desk/echo\"]'")
+        file.close()
+        aged(installation)
+        really(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(warm, "keep", late)
+    assert invoke("models").stdout.splitlines()[1].split()[0] == "desk/slow"
+
+    assert list(ready(installation)) == ["table-0000"]
+    assert warm.text(["models"]) is None
+
+
+def test_a_state_file_written_in_this_very_moment_is_not_relied_on(
+    installation: Installation, invoke: Invoke
+) -> None:
+    """A second write could leave the same time behind."""
+    invoke("fav", "add", "desk/slow")
+    now = time.time() + 1
+    os.utime(installation.home / "data" / "state.db", (now, now))
+    invoke("models")
+
+    assert ready(installation) == {}
+
+
+@pytest.mark.parametrize("form", [["--no-favorites"], ["--loaded"], ["--capability", "tools"]])
+def test_other_forms_are_neither_kept_nor_taken(
+    installation: Installation, invoke: Invoke, form: list[str]
+) -> None:
+    invoke("models", *form)
+    assert ready(installation) == {}
+    assert warm.text(["models", *form]) is None
+
+
+def test_the_log_lies_beside_the_file_a_link_leads_to(
+    installation: Installation, invoke: Invoke, tmp_path: Path
+) -> None:
+    invoke("fav", "add", "desk/slow")
+    state = installation.home / "data" / "state.db"
+    moved = tmp_path / "elsewhere.db"
+    state.rename(moved)
+    state.symlink_to(moved)
+    os.utime(moved, (1, 1))
+    before = warm.watched()
+    Path(f"{moved}-wal").write_bytes(b"")
+    os.utime(f"{moved}-wal", (1, 1))
+
+    assert warm.watched() not in ("", before)
+
+
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        ({}, False),
+        ({"XDG_CACHE_HOME": "/c"}, False),
+        ({"XDG_CACHE_HOME": "/c", "XDG_DATA_HOME": "/d", "XDG_CONFIG_HOME": "/e"}, True),
+        ({"MODELBAY_HOME": "/h"}, True),
+    ],
+)
+def test_elsewhere_than_on_linux_a_folder_that_is_not_known_keeps_nothing(
+    given: dict[str, str], known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The favourites of another folder would not be watched."""
+    for name in ("MODELBAY_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    assert (warm.cache_folder() is not None) is known
+    assert bool(warm.watched()) is known
 
 
 # --- renewal --------------------------------------------------------------------------------------

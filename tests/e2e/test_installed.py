@@ -254,7 +254,7 @@ def test_a_broken_plugin_is_a_row_in_doctor_and_nothing_else_breaks(
     [row] = [plugin for plugin in report["plugins"] if plugin["kind"] == f"bad-{kind}"]
     assert row["state"] == "broken"
     assert "plugin_load_error" in {
-        finding["code"]
+        finding["error"]
         for finding in report["findings"]
         if finding["subject"] == f"plugin bad-{kind}"
     }

@@ -12,6 +12,7 @@ from modelbay.errors import (
     AuthenticationError,
     BackendBusyError,
     BackendUnreachableError,
+    ConfigError,
     ModelbayError,
     PluginLoadError,
     UnknownProviderError,
@@ -22,6 +23,7 @@ from modelbay.host.handles import ProviderHandle
 from modelbay.host.list_cache import ListCache
 from modelbay.host.registry import Registry
 from modelbay.models.catalog import DiscoveredModel, Problem, ProviderEntry
+from modelbay.models.provider import ProviderSource
 from modelbay.resolve import Resolver
 from pretend import JUMPING, Clock, config, context, fails, jumping, lists, manager, plugin
 
@@ -395,6 +397,27 @@ async def test_what_somebody_configured_is_never_hidden() -> None:
     await held.refresh(force=True)
 
     assert [entry.hidden for entry in held.catalog.providers] == [False]
+
+
+@pytest.mark.parametrize(
+    ("source", "problem", "hidden"),
+    [
+        ("environment", ConfigError("no address", where="ACME_HOST"), False),
+        ("loopback", ConfigError("no address", where="ACME_HOST"), True),
+        ("environment", PluginLoadError("no plugin"), True),
+    ],
+)
+async def test_a_wrong_variable_of_the_user_is_shown(
+    source: ProviderSource, problem: ModelbayError, hidden: bool
+) -> None:
+    """It is what they said, and nothing else would tell why nothing is found."""
+    held = registry(ProviderHandle(config(source=source), problem=problem))
+    await held.refresh(force=True)
+
+    [entry] = held.catalog.providers
+    assert (entry.hidden, entry.status) == (hidden, "misconfigured")
+    assert entry.problem is not None
+    assert entry.problem.message == problem.message
 
 
 async def test_hidden_providers_are_known_too() -> None:

@@ -75,6 +75,29 @@ async def called(host: Host, name: str, **arguments: object) -> object:
     return json.loads(await host.call_tool(ToolCall("c1", name, json.dumps(arguments))))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"action": "pull", "model": "\ud83d"}',
+        '{"action": "pull", "model": "\\ud83d"}',
+        '{"action": "list", "\ud83d": 1}',
+        '{"action": ' + "[" * 200_000,
+        "\ud83d",
+        "[]",
+        "null",
+    ],
+    ids=["half a character", "half of it escaped", "as a key", "deep", "bare", "list", "null"],
+)
+async def test_arguments_that_are_no_text_are_told_to_the_model(arguments: str) -> None:
+    server = Server()
+    async with opened(server) as host:
+        for name in ("manage_models", "acme_manage"):
+            answer = json.loads(await host.call_tool(ToolCall("c1", name, arguments)))
+            assert answer["error"].startswith("the arguments are wrong: ")
+            assert answer["actions"] == ["list", "pull", "status", "ps"]
+    assert server.done == []
+
+
 async def test_there_is_a_tool_for_all_and_one_for_each_kind() -> None:
     """S4-89, S4-90: the kind's tool takes an action and a model, and cannot delete."""
     async with opened(Server(), "desk", "tower") as host:

@@ -1,10 +1,11 @@
-"""A model's and a provider's facts as words and figures, and as JSON."""
+"""A model's and a provider's facts as words and figures."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from modelbay.models.capabilities import Capabilities
-from modelbay.models.catalog import ModelInfo, Problem, ProviderEntry
+from modelbay.models.catalog import ModelInfo, Problem
+from modelbay.models.catalog_json import model_json as model_json
+from modelbay.models.catalog_json import provider_json as provider_json
 from modelbay_cli import figures
 from modelbay_cli.output import NOTHING
 
@@ -96,23 +97,3 @@ def flattened(details: Mapping[str, object]) -> list[list[str]]:
             text = f"{text[:_LONGEST]}... ({len(text)} characters; --json has all)"
         rows.append([name, text])
     return rows
-
-
-def model_json(model: ModelInfo) -> dict[str, Any]:
-    """A model as ``GET /api/models`` has it; the id comes first, for people who read it."""
-    return {"id": model.id, **model.model_dump(mode="json")}
-
-
-def provider_json(entry: ProviderEntry, models: list[ModelInfo]) -> dict[str, Any]:
-    """A provider as ``GET /api/models`` has it."""
-    return {
-        "id": entry.id,
-        "label": entry.label,
-        "kind": entry.kind,
-        "status": entry.status,
-        "problem": None if entry.problem is None else entry.problem.model_dump(mode="json"),
-        "age_s": None if entry.age_s is None else round(entry.age_s, 3),
-        "took_s": None if entry.took_s is None else round(entry.took_s, 3),
-        "next_look_s": None if entry.next_look_s is None else round(entry.next_look_s, 3),
-        "models": [model_json(model) for model in models],
-    }

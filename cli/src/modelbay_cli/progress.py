@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _EVERY_S = 1.0
 _EVERY_FRACTION = 0.1
+_WHOLE = 1000.0  # the bar's own units
 
 
 class Display(Protocol):
@@ -67,38 +68,60 @@ class Lines:
 
 
 class Bar:
-    """A bar that is redrawn, with speed and time left where bytes are counted."""
+    """A bar that is redrawn, with speed and time left where bytes are counted.
+
+    Bar and percent follow the fraction, which never runs backwards. The bytes stand beside it as
+    text: their total grows when a server learns of another file, and done by total would fall.
+    """
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._progress: RichProgress | None = None
         self._task: TaskID | None = None
-        self._in_bytes = False
+        self._bytes: TaskID | None = None
+        self._fraction: float | None = None
 
     def show(self, progress: Progress) -> None:
         text = self._screen.clean(progress.status).replace("\n", " ")
-        in_bytes = progress.total_bytes is not None
-        if self._progress is None or (in_bytes and not self._in_bytes):
-            self._begin(in_bytes)
+        if self._progress is None or (progress.total_bytes is not None and self._bytes is None):
+            self._begin(in_bytes=progress.total_bytes is not None)
         assert self._progress is not None  # begun above
         assert self._task is not None
-        if self._in_bytes:
-            total, done = progress.total_bytes, progress.done_bytes
-        else:
-            total = None if progress.fraction is None else 100
-            done = None if progress.fraction is None else round(progress.fraction * 100)
-        self._progress.update(self._task, description=text, total=total, completed=done)
+        self._advance(progress)
+        done = None if self._fraction is None else self._fraction * _WHOLE
+        total = None if self._fraction is None else _WHOLE
+        self._progress.update(
+            self._task, description=text, total=total, completed=done, size=self._size(progress)
+        )
 
-    def _begin(self, in_bytes: bool) -> None:
+    def _advance(self, progress: Progress) -> None:
+        fraction = progress.fraction
+        if fraction is None and progress.total_bytes and progress.done_bytes is not None:
+            fraction = progress.done_bytes / progress.total_bytes
+        if fraction is not None:
+            self._fraction = max(self._fraction or 0.0, min(1.0, fraction))
+
+    def _size(self, progress: Progress) -> str:
+        """``1.2/3.0 GB 20 MB/s``; empty where no bytes are counted."""
+        if self._progress is None or self._bytes is None or progress.done_bytes is None:
+            return ""
+        self._progress.update(self._bytes, completed=progress.done_bytes)
+        speed = self._progress.tasks[self._progress.task_ids.index(self._bytes)].speed
+        text = figures.size(progress.done_bytes)
+        if progress.total_bytes is not None:
+            total = figures.size(progress.total_bytes)
+            number, _, unit = text.partition(" ")
+            text = f"{number if total.endswith(f' {unit}') else text}/{total}"
+        return text if not speed else f"{text} {figures.size(round(speed))}/s"
+
+    def _begin(self, *, in_bytes: bool) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
-            DownloadColumn,
             ProgressColumn,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
-            TransferSpeedColumn,
         )
         from rich.progress import Progress as RichProgress
 
@@ -106,17 +129,20 @@ class Bar:
         columns: list[ProgressColumn] = [
             TextColumn("{task.description}", markup=False),  # a server's words, not ours
             BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
         ]
-        percent = TextColumn("{task.percentage:>3.0f} %")
         if in_bytes:
-            columns += [percent, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()]
+            columns += [TextColumn("{task.fields[size]}", markup=False), TimeRemainingColumn()]
         else:
-            columns += [percent, TimeElapsedColumn()]
+            columns += [TimeElapsedColumn()]
         console = Console(file=self._screen.stream, no_color=not self._screen.has_color)
         self._progress = RichProgress(*columns, console=console, transient=True)
-        self._in_bytes = in_bytes
         self._progress.start()
-        self._task = self._progress.add_task("", total=None)
+        self._task = self._progress.add_task("", total=None, size="")
+        # Counts bytes for their speed, and is not shown.
+        self._bytes = (
+            self._progress.add_task("", total=None, visible=False, size="") if in_bytes else None
+        )
 
     def _end(self) -> None:
         if self._progress is not None:

@@ -8,7 +8,10 @@ MORE = "Plugins may add commands: `modelbay help` lists them too."
 # The name is the module under `commands/`; the order is the one people see.
 COMMANDS = {
     "models": "List the models of every provider.",
+    "fav": "Keep favourites, which are listed first.",
     "chat": "Ask a model, or talk with it.",
+    "history": "Read conversations that were kept.",
+    "conversations": "Show and set the models of conversations.",
     "ps": "List the models in memory.",
     "load": "Load a model into memory.",
     "unload": "Free a model's memory.",
@@ -23,8 +26,12 @@ COMMANDS = {
     "logs": "Print a server's log.",
     "doctor": "Check every provider, plugin and file.",
     "config": "Show the configuration and where it comes from.",
+    "providers": "List providers; add, change and remove them.",
+    "default": "Show or set the model that answers when none is named.",
     "keys": "Store the keys of hosted providers.",
+    "plugin": "List, install and check plugins; write your own.",
     "fake": "Start a pretended server.",
+    "completion": "Print the script for completion in a shell.",
     "help": "Show help, with the commands of plugins.",
 }
 

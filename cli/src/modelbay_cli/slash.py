@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import click
 
+from modelbay.errors import BackendUnreachableError, UnknownModelError
 from modelbay.host.handles import ProviderHandle
-from modelbay.models.catalog import Catalog, ModelInfo
+from modelbay.models.catalog import Catalog, ModelInfo, Problem
 from modelbay.models.manage import (
     Action,
     Delete,
@@ -49,7 +50,14 @@ class ProviderCommands:
         self._confirm = confirm
 
     def knows(self, provider_id: str) -> bool:
-        return any(handle.id == provider_id for handle in self._session.host.providers)
+        return self._spelled(provider_id) is not None
+
+    def _spelled(self, provider_id: str) -> str | None:
+        """The id as it is configured; capitals do not count unless two ids differ in them alone."""
+        ids = [handle.id for handle in self._session.host.providers]
+        if provider_id in ids:
+            return provider_id
+        return next((each for each in ids if each.lower() == provider_id.lower()), None)
 
     def run(self, provider_id: str, words: list[str]) -> None:
         """One command.
@@ -57,11 +65,19 @@ class ProviderCommands:
         Raises:
             ModelbayError: The provider cannot, or its server refused.
         """
+        provider_id = self._spelled(provider_id) or provider_id
+        try:
+            self._do(provider_id, words)
+        except BackendUnreachableError as exc:
+            exc.hint = _start_hint(self._session.host.registry.handle(provider_id)) or exc.hint
+            raise
+
+    def _do(self, provider_id: str, words: list[str]) -> None:
         name, *rest = words or [""]
-        yes = "-y" in rest
+        yes = not {"-y", "--yes", "-f", "--force"}.isdisjoint(rest)
         target = next((word for word in rest if not word.startswith("-")), "")
         target = target.removeprefix(f"{provider_id}/")
-        match name:
+        match name.lower():
             case "" | "status":
                 self._status(provider_id)
             case "list" | "ls":
@@ -87,8 +103,7 @@ class ProviderCommands:
         address = shown_url(entry.base_url) if entry.base_url else ""
         if entry.problem is not None:
             self._err.line(f"{provider_id}: {entry.status}: {entry.problem.message}")
-            hint = _start_hint(handle) or entry.problem.hint
-            if hint:
+            if hint := _hint(handle, entry.problem):
                 self._err.line(f"hint: {hint}", style="dim")
             return
         server = self._server(handle)
@@ -114,7 +129,9 @@ class ProviderCommands:
         models = () if entry is None else entry.models
         self._rows("", [_available(model) for model in models])
         if entry is not None and entry.problem is not None:
-            self._err.line(facts.problem(entry.problem))
+            handle = self._session.host.registry.handle(provider_id)
+            hint = _hint(handle, entry.problem)
+            self._err.line(facts.problem(entry.problem.model_copy(update={"hint": hint})))
 
     def _ps(self, provider_id: str, title: str = "") -> None:
         events = self._session.host.manage(provider_id, Running())
@@ -132,9 +149,36 @@ class ProviderCommands:
 
     def _remove(self, provider_id: str, name: str, *, yes: bool) -> None:
         self._session.host.manage(provider_id, Delete(model=name))  # refuses before the question
-        if yes or self._confirm(f"Delete {provider_id}/{name}?"):
+        if yes or (self._is_there(provider_id, name) and self._agreed(f"{provider_id}/{name}")):
             self._act(provider_id, Delete(model=name))
             self._err.line(f"{provider_id}/{name} is deleted")
+
+    def _is_there(self, provider_id: str, name: str) -> bool:
+        """Nobody is asked about a model that is not there.
+
+        Raises:
+            ModelbayError: The server knows no such model, or cannot be asked.
+        """
+        host = self._session.host
+        catalog = self._session.run(host.refresh(provider_id, force=True))
+        entry, handle = catalog.provider(provider_id), host.registry.handle(provider_id)
+        if host.registry.find(f"{provider_id}/{name}") is not None:
+            return True
+        if handle.table is not None and "show" in handle.table.actions:
+            # It may be another spelling, which only the server can tell.
+            self._session.run(outcome_of(host.manage(provider_id, Show(model=name)), ModelDetails))
+            return True
+        if entry is not None and entry.problem is not None:
+            return True  # its list cannot be read; the server itself will say
+        raise UnknownModelError(f"{provider_id} has no model '{name}'", hint=f"/{provider_id} list")
+
+    def _agreed(self, model: str) -> bool:
+        """A line that is broken off, by Ctrl-C or Ctrl-D, is a no."""
+        try:
+            return self._confirm(f"Delete {model}?")
+        except (click.Abort, EOFError, KeyboardInterrupt):
+            self._err.line()
+            return False
 
     def _act(self, provider_id: str, action: Action) -> None:
         events = self._session.host.manage(provider_id, action)
@@ -151,6 +195,12 @@ class ProviderCommands:
 
 def _start_hint(handle: ProviderHandle) -> str:
     return "" if handle.table is None else handle.table.start_hint
+
+
+def _hint(handle: ProviderHandle, problem: Problem) -> str | None:
+    """How to start it where nothing answers; else what the problem says itself."""
+    start = _start_hint(handle) if problem.code == BackendUnreachableError.code else ""
+    return start or problem.hint
 
 
 def _available(model: ModelInfo) -> list[str]:

@@ -19,6 +19,7 @@ _PASSING = frozenset(
     ("PWD", "OLDPWD", "SHLVL", "_", "COLUMNS", "LINES", "WINDOWID", "TERM_SESSION_ID", "TMUX_PANE")
 )
 _KNOCK_S = 0.05
+_TICK_S = 0.01  # file systems keep times in steps of the kernel's clock, up to 10 ms
 
 
 def text(arguments: list[str]) -> str | None:
@@ -31,7 +32,8 @@ def text(arguments: list[str]) -> str | None:
         with open(f"{cache}/{FOLDER}/{variant}", encoding="utf-8", newline="") as file:  # noqa: PTH123
             head, until, written, absent, stamp, body = file.read().split("\n", 5)
         now = time.time()
-        fits = head == _HEAD and float(written) <= now < float(until) and stamp == _stamp()
+        fits = head == _HEAD and float(written) <= now < float(until)
+        fits = fits and stamp == _stamp(watched())
     except (OSError, ValueError):
         return None
     if not fits or _somebody_answers(absent):
@@ -39,7 +41,9 @@ def text(arguments: list[str]) -> str | None:
     return _aged(body, now - float(written))
 
 
-def keep(arguments: list[str], printed: str, *, valid_s: float, absent: list[str]) -> None:
+def keep(
+    arguments: list[str], printed: str, *, valid_s: float, absent: list[str], watched: str
+) -> None:
     """Leave a text that was printed.
 
     Args:
@@ -47,12 +51,13 @@ def keep(arguments: list[str], printed: str, *, valid_s: float, absent: list[str
             characters of code 1 a time left, which shrinks.
         valid_s: How long it is the answer.
         absent: Loopback addresses, ``host:port``, where nobody answered.
+        watched: What `watched` said before the first of these files was read.
     """
     variant, cache = _variant(arguments), cache_folder()
-    if variant is None or cache is None or valid_s <= 0:
+    if variant is None or cache is None or valid_s <= 0 or not watched:
         return
     now = time.time()
-    parts = (_HEAD, str(now + valid_s), str(now), " ".join(absent), _stamp(), printed)
+    parts = (_HEAD, str(now + valid_s), str(now), " ".join(absent), _stamp(watched), printed)
     folder = f"{cache}/{FOLDER}"
     temporary = f"{folder}/.{variant}-{os.getpid()}"
     try:
@@ -66,14 +71,42 @@ def keep(arguments: list[str], printed: str, *, valid_s: float, absent: list[str
 
 def cache_folder() -> str | None:
     """The cache folder as `modelbay.config.locations` has it; ``None`` where only that knows."""
-    home, xdg = os.environ.get("MODELBAY_HOME"), os.environ.get("XDG_CACHE_HOME")
+    found = folders()
+    return None if found is None else found[2]
+
+
+def watched() -> str:
+    """The state of the files that a listing is made of; empty if it cannot be told.
+
+    Taken before they are read: what changes while the listing is made must show as a change.
+    """
+    found = folders()
+    if found is None:
+        return ""
+    config, data, _ = found
+    named = os.environ.get("LLAMA_PROVIDERS_PATH")
+    file = os.path.expanduser(named) if named else f"{config}/providers.json"  # noqa: PTH111
+    state = os.path.realpath(f"{data}/state.db")  # SQLite's log lies beside the file itself
+    others = (file, f"{data}/keys.json", f"{data}/measured")
+    both = (state, f"{state}-wal")
+    if any(_is_fresh(path) for path in both):
+        return ""
+    return "\n".join(f"{path} {_changed(path)}" for path in (*others, *both))
+
+
+def folders() -> tuple[str, str, str] | None:
+    """The folders of configuration, data and cache; ``None`` where a platform has its own."""
+    home = os.environ.get("MODELBAY_HOME")
+    expand = os.path.expanduser
     if home:
-        return os.path.expanduser(home) + "/cache"  # noqa: PTH111
-    if xdg:
-        return xdg + "/modelbay"
-    if sys.platform.startswith("linux"):
-        return os.path.expanduser("~/.cache/modelbay")  # noqa: PTH111
-    return None
+        base = expand(home)
+        return base, f"{base}/data", f"{base}/cache"
+    xdg = [os.environ.get(f"XDG_{kind}_HOME") for kind in ("CONFIG", "DATA", "CACHE")]
+    if not (all(xdg) or sys.platform.startswith("linux")):
+        return None
+    usual = ("~/.config", "~/.local/share", "~/.cache")
+    config, data, cache = (named or expand(place) for named, place in zip(xdg, usual, strict=True))
+    return f"{config}/modelbay", f"{data}/modelbay", f"{cache}/modelbay"
 
 
 def _variant(arguments: list[str]) -> str | None:
@@ -97,7 +130,7 @@ def _variant(arguments: list[str]) -> str | None:
     return f"{form}-{look}"
 
 
-def _stamp() -> str:
+def _stamp(watched: str) -> str:
     """Changes with whatever could change the listing; holds nothing of what it is made of."""
     from zlib import crc32
 
@@ -106,22 +139,16 @@ def _stamp() -> str:
     variables = sorted(item for item in os.environ.items() if item[0] not in _PASSING)
     parts = [VERSION, sys.version, repr(variables)]
     parts += [f"{folder} {_changed(folder)}" for folder in sys.path]
-    home = os.environ.get("MODELBAY_HOME")
-    expand = os.path.expanduser
-    base = expand(home) if home else ""
-    config = os.environ.get("XDG_CONFIG_HOME") or expand("~/.config")
-    data = os.environ.get("XDG_DATA_HOME") or expand("~/.local/share")
-    file = os.environ.get("LLAMA_PROVIDERS_PATH")
-    own_data = f"{base}/data" if base else f"{data}/modelbay"
-    watched = (
-        expand(file) if file else f"{base or config + '/modelbay'}/providers.json",
-        f"{own_data}/keys.json",
-        f"{own_data}/measured",
-        f"{own_data}/state.db",
-        f"{own_data}/state.db-wal",
-    )
-    parts += [f"{path} {_changed(path)}" for path in watched]
+    parts.append(watched)
     return f"{crc32(chr(10).join(parts).encode('utf-8', 'surrogateescape')):08x}"
+
+
+def _is_fresh(path: str) -> bool:
+    """Written so short a time ago that one more write might leave the same time behind."""
+    try:
+        return os.stat(path).st_mtime > time.time() - _TICK_S  # noqa: PTH116
+    except OSError:
+        return False
 
 
 def _changed(path: str) -> str:

@@ -485,7 +485,7 @@ async def test_the_openai_layer_is_used_when_it_is_asked_for(bay: OpenBay) -> No
     assert text_of(events) == "42"
     assert reasoning_of(events) == "hm"
     assert "top_k" not in body
-    assert "max_tokens" in body
+    assert "max_tokens" not in body
     assert [e.code for e in events if isinstance(e, Notice)] == ["dropped_field"]
 
 

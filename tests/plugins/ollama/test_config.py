@@ -47,6 +47,8 @@ ROWS = [
     (":-1", "http://:11434", "http://127.0.0.1:11434"),
     ("http://h:", "http://h:80", ""),
     ("http://", "http://127.0.0.1:80", ""),
+    ("[::0]:11434", "http://[::0]:11434", "http://[::1]:11434"),
+    ("[0:0:0:0:0:0:0:0]:1", "http://[0:0:0:0:0:0:0:0]:1", "http://[::1]:1"),
 ]
 REJECTED = [
     (":0", "http://:0"),
@@ -55,6 +57,9 @@ REJECTED = [
     ("http://h:1?x=1", "http://h:80"),
     ("unix:///run/x.sock", "unix://127.0.0.1:11434/run/x.sock"),
     ("my host", "http://my host:11434"),
+    ("http://h:1#x", "http://h:80"),
+    ("http://h/a#b", "http://h:80/a#b"),
+    ("http://h/a?b=c", "http://h:80/a?b=c"),
 ]
 
 
@@ -139,7 +144,11 @@ def test_options_are_camel_case_and_have_their_defaults() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"numCtx": "big"}, {"numCtx": 1}, {"keepAlive": "soon"}, {"api": "grpc"}, {"numctx": 1}],
+    [
+        *({"numCtx": "big"}, {"numCtx": 1}, {"numCtx": 10**400}, {"api": "grpc"}, {"numctx": 1}),
+        *({"keepAlive": each} for each in ("soon", 10**400, "99999999h", "--5m")),
+    ],
+    ids=lambda wrong: f"{wrong}"[:30],
 )
 def test_a_wrong_option_is_a_configuration_error(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -1,5 +1,6 @@
 """Mirrors modelbay_ollama/discovery.py, window.py and fingerprint.py (S4-103)."""
 
+import json
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from modelbay.testing.conformance.ports import dead_url
 from modelbay.testing.simulator import Exchange, Fault, Simulator
 from modelbay_ollama import plugin
 from modelbay_ollama.simulator import Knobs, OllamaSimulator, Remote, SimulatedModel
-from modelbay_ollama.window import Windows, asked_window, windows
+from modelbay_ollama.window import Windows, asked_window, windows, wished_window
 from plugins.ollama.bay import OpenBay, ask
 from pretend import installed
 
@@ -244,7 +245,7 @@ def test_the_window_asked_for_is_the_user_s_word_on_the_model(
     user = Provenance(layer="user")
     said = Capabilities(**facts, provenance=dict.fromkeys(facts, user))  # type: ignore[arg-type] # rows
 
-    assert asked_window(said, wide) == wanted
+    assert asked_window(wished_window(said, wide)[0], said) == wanted
 
 
 def test_a_window_the_server_has_said_is_not_asked_for_again() -> None:
@@ -252,7 +253,37 @@ def test_a_window_the_server_has_said_is_not_asked_for_again() -> None:
         context_window=4096, provenance={"context_window": Provenance(layer="live")}
     )
 
-    assert asked_window(live, None) is None
+    assert wished_window(live, None)[0] is None
+
+
+@pytest.mark.parametrize("name", ["sam/qwen3:8b", "hf.co/sam/Qwen3-8B-GGUF:Q4_K_M"])
+async def test_a_known_family_is_known_in_a_namespace_too(bay: OpenBay, name: str) -> None:
+    """Section 10; on servers that do not describe their models."""
+    with OllamaSimulator([SimulatedModel(name, capabilities=())], "0.1.44") as sim:
+        found = (await bay(sim.base_url).model(name)).capabilities
+
+    assert (found.tools, found.reasoning, found.vision) == (True, True, False)
+    assert found.provenance["tools"].evidence.startswith("table: models.dev data set")
+
+
+async def test_a_wrong_number_of_one_model_does_not_hide_the_others(bay: OpenBay) -> None:
+    details = {"context_length": -1, "embedding_length": -7}
+    listed = {
+        "models": [
+            {"name": "odd:1b", "digest": "d", "size": -5, "details": details},
+            {"name": "plain:1b", "digest": "e", "details": {"context_length": 4096}},
+        ]
+    }
+    running = {"models": [{"name": "odd:1b", "context_length": -3}]}
+    with OllamaSimulator([]) as sim:
+        for path, answer in (("/api/tags", listed), ("/api/ps", running)):
+            body = json.dumps(answer).encode()
+            sim.inject(Fault(status=200, body=body), path=path)
+        found = await bay(sim.base_url).discover()
+
+    odd, plain = found["odd:1b"], found["plain:1b"]
+    assert (odd.facts.trained_context, odd.loaded_context, odd.size_bytes) == (None, None, None)
+    assert plain.facts.trained_context == 4096
 
 
 # --- who answers ---------------------------------------------------------------------------------

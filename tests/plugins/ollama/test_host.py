@@ -75,6 +75,18 @@ async def test_a_configured_server_takes_the_place_of_the_proposed_one() -> None
     assert ids(catalog) == ["desk/llama3:latest"]
 
 
+@pytest.mark.parametrize("value", ["http://h:1?x=1", "unix:///run/x.sock", ":0"])
+async def test_a_wrong_address_variable_is_listed_as_what_it_is(value: str) -> None:
+    """It is the user's own, and silence would hide why nothing is found."""
+    async with opened(value) as host:
+        [entry] = (await host.refresh()).providers
+
+    assert (entry.id, entry.status, entry.hidden) == ("ollama", "misconfigured", False)
+    assert entry.problem is not None
+    assert "OLLAMA_HOST" in entry.problem.message
+    assert entry.problem.hint == "export OLLAMA_HOST=http://127.0.0.1:11434"
+
+
 async def test_without_the_plugin_nothing_of_ollama_is_left() -> None:
     """S4-101."""
     with OllamaSimulator([LLAMA]) as sim:

@@ -124,9 +124,9 @@ async def test_show_tells_three_context_numbers_and_no_long_texts(bay: OpenBay) 
         system="Be brief.",
     )
     with OllamaSimulator([model]) as sim:
-        desk = bay(sim.base_url)
-        await desk.manage(Load(model=LLAMA, options={"num_ctx": 4096}))
-        (found,) = await desk.manage(Show(model=LLAMA))
+        somebody_else = bay(sim.base_url)
+        await somebody_else.manage(Load(model=LLAMA, options={"num_ctx": 4096}))
+        (found,) = await bay(sim.base_url).manage(Show(model=LLAMA))
 
     assert isinstance(found, ModelDetails)
     shown = found.details
@@ -356,11 +356,98 @@ async def test_an_unknown_name_is_no_disk_error(bay: OpenBay) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", ["", "no name", "a/b/c/d", "m:"])
+@pytest.mark.parametrize("name", ["", "no name", "a/b/c/d", "m:", "foo:cloud:local"])
 async def test_what_is_no_name_is_refused_before_the_wire(bay: OpenBay, name: str) -> None:
-    for action in (Pull(model=name), Delete(model=name), Load(model=name), Create(model=name)):
+    for kind in (Pull, Delete, Load, Create, Show):
         with pytest.raises(InvalidRequestError):
+            await bay(dead_url()).manage(kind(model=name))
+
+
+@pytest.mark.anyio
+async def test_a_name_with_both_sources_is_told_as_such(bay: OpenBay) -> None:
+    """Section 3.3."""
+    with pytest.raises(InvalidRequestError, match="use either :local or :cloud, not both"):
+        await bay(dead_url()).manage(Pull(model="foo:cloud:local"))
+
+
+@pytest.mark.anyio
+async def test_a_name_may_say_where_it_shall_run(bay: OpenBay) -> None:
+    """Section 3.3: the wire has it as it was written."""
+    cloud = SimulatedModel("gpt-oss:20b", family="gptoss")
+    with OllamaSimulator([SimulatedModel(LLAMA)], "0.33.0", cloud=[cloud]) as sim:
+        desk = bay(sim.base_url)
+        await desk.manage(Load(model=f"{LLAMA}:local"))
+        loaded = sim.running
+        await desk.manage(Unload(model=f"{LLAMA}:local"))
+        (done,) = (await desk.manage(Pull(model="gpt-oss:20b:cloud")))[-1:]
+        pulled_names = list(sim.installed)
+        await desk.manage(Delete(model="gpt-oss:20b:cloud"))
+
+        assert (list(loaded), sim.running, sim.installed) == ([LLAMA], {}, [LLAMA])
+    assert done == Done(message="gpt-oss:20b:cloud is there")
+    assert "gpt-oss:20b-cloud" in pulled_names
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["llama3.1:8b:local", "gpt-oss:20b:cloud"])
+async def test_a_copy_has_no_source(bay: OpenBay, name: str) -> None:
+    for action in (Copy(model=name, to="a"), Copy(model="a", to=name), Create(model=name)):
+        with pytest.raises(InvalidRequestError, match="is no model name"):
             await bay(dead_url()).manage(action)
+
+
+@pytest.mark.anyio
+async def test_a_registry_without_tls_is_told_how_to_be_pulled_from(bay: OpenBay) -> None:
+    """Section 4.6: the server wants to be asked for that expressly."""
+    with OllamaSimulator() as sim, pytest.raises(BackendError, match="insecure") as raised:
+        await bay(sim.base_url).manage(Pull(model="http://localhost:5000/u/m:t"))
+
+    assert "ollama pull --insecure http://localhost:5000/u/m:t" in (raised.value.hint or "")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        ("max retries exceeded: EOF", "connection to the registry"),
+        ("unauthorized: access denied", "ollama signin"),
+    ],
+)
+async def test_a_failed_pull_says_what_to_do(bay: OpenBay, error: str, hint: str) -> None:
+    failing = codestral(error=error, error_after=2)
+    with OllamaSimulator(registry=[failing]) as sim, pytest.raises(BackendError) as raised:
+        await bay(sim.base_url).manage(Pull(model="codestral:22b"))
+
+    assert hint in (raised.value.hint or "")
+
+
+@pytest.mark.anyio
+async def test_a_pull_that_is_cut_in_the_middle_of_a_line_can_be_gone_on_with(
+    bay: OpenBay,
+) -> None:
+    body = b'{"status":"pulling manifest"}\n{"status":"pull'
+    ended, torn = Fault(status=200, body=body), Fault(cut_after_bytes=12)
+    with OllamaSimulator(registry=[codestral()]) as sim:
+        for fault in (ended, torn):
+            sim.inject(fault, path="/api/pull", times=1)
+            with pytest.raises(StreamInterruptedError) as raised:
+                await bay(sim.base_url).manage(Pull(model="codestral:22b"))
+            assert raised.value.hint == "ask for it again; what has come is kept"
+            assert "proxy" not in raised.value.message
+
+
+@pytest.mark.anyio
+async def test_a_load_waits_for_a_full_queue(bay: OpenBay) -> None:
+    """Trap 39: as often as busyTries says."""
+    body = b'{"error":"server busy, please try again.  maximum pending requests exceeded"}'
+    with OllamaSimulator([SimulatedModel(LLAMA)]) as sim:
+        sim.inject(Fault(status=503, body=body), path="/api/chat", times=2)
+        await bay(sim.base_url, busyTries=2).manage(Load(model=LLAMA))
+        sim.inject(Fault(status=503, body=body), path="/api/chat")
+        with pytest.raises(BackendBusyError):
+            await bay(sim.base_url, busyTries=1).manage(Load(model=LLAMA, options={"num_gpu": 1}))
+
+        assert sim.calls_of("/api/chat") == 3 + 2
 
 
 @pytest.mark.anyio

@@ -14,6 +14,7 @@ from modelbay_ollama.table import (
     estimated_window,
     in_table,
     parameters,
+    row_of,
 )
 from pretend import config
 
@@ -194,9 +195,31 @@ def test_every_row_is_tried() -> None:
     assert {row.pattern for row in ROWS} - tried <= {"minimax-m2[-:]*", "gemma3:270m*"}
 
 
-@pytest.mark.parametrize("wire_id", ["qwen3.9:8b", "gemma5:4b", "llama33:8b", "mistralx:7b"])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("qwen3", "qwen3:latest"),
+        ("sam/qwen3", "qwen3:latest"),
+        ("sam/qwen3:8b", "qwen3:8b"),
+        ("hf.co/sam/Qwen3-Coder-30B-GGUF:Q4_K_M", "qwen3-coder:30b"),
+        ("sam/gemma3:1b", "gemma3:1b"),
+        ("sam/llama4:scout", "llama4:scout"),
+        ("minimax-m2.1", "minimax-m2.1:cloud"),
+    ],
+)
+def test_a_family_is_known_without_its_tag_and_in_a_namespace(written: str, meant: str) -> None:
+    """Wire notes, section 10: by the model's own part of the name."""
+    found = row_of(written)
+
+    assert found is not None
+    assert found == row_of(meant)
+
+
+@pytest.mark.parametrize(
+    "wire_id", ["qwen3.9:8b", "gemma5:4b", "llama33:8b", "mistralx:7b", "sam/myqwen3:8b"]
+)
 def test_a_family_nobody_knows_yet_is_not_taken_for_an_older_one(wire_id: str) -> None:
-    assert not in_table(wire_id)
+    assert (in_table(wire_id), row_of(wire_id)) == (False, None)
 
 
 def test_what_the_server_says_wins_over_the_table() -> None:

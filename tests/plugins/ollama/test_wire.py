@@ -1,4 +1,4 @@
-"""Mirrors the pure parts: encoding, options, schemas, thinking, decoding, failures, answers.
+"""Mirrors the pure parts: encoding, options, thinking, decoding, failures, answers.
 
 Messages there and NDJSON back, without a network (S4-104).
 """
@@ -31,11 +31,8 @@ from modelbay.models.chat import (
     ChatRequest,
     FilePart,
     ImagePart,
-    JsonMode,
-    JsonSchema,
     Message,
     NamedTool,
-    Tool,
     user,
 )
 from modelbay.models.events import (
@@ -64,7 +61,7 @@ from modelbay_ollama.failures import (
     unwrap,
 )
 from modelbay_ollama.options import OPTIONS, REMOVED, keep_alive, keep_alive_s, option
-from modelbay_ollama.schemas import breach, encode_tool
+from modelbay_ollama.schemas import encode_tool
 from modelbay_ollama.versions import Version, parse_version, reaches
 from plugins.ollama.bay import WEATHER, WITH_TOOLS, ask
 
@@ -96,14 +93,14 @@ def encoded(
 
 
 def test_the_smallest_request_says_what_the_server_would_else_decide() -> None:
-    """S4-69, S4-73, S4-75: lifetime and limit always, the window only when somebody chose one."""
+    """S4-69, S4-73: the lifetime always; window and limit only when somebody chose one."""
     assert encoded(ask("hi")) == EncodedChat(
         {
             "model": "m:8b",
             "messages": [{"role": "user", "content": "hi"}],
             "stream": True,
             "keep_alive": "5m",
-            "options": {"num_predict": 16384},
+            "options": {},
             "truncate": False,
         },
         asked=True,
@@ -166,7 +163,7 @@ def test_a_window_for_one_request_is_sent_with_a_warning() -> None:
     changed = encoded(ask(extra={"num_ctx": 32768}), num_ctx=8192)
     same = encoded(ask(extra={"num_ctx": 8192}), num_ctx=8192)
 
-    assert changed.body["options"] == {"num_ctx": 32768, "num_predict": 16384}
+    assert changed.body["options"] == {"num_ctx": 32768}
     assert [notice.code for notice in changed.notices] == ["reload"]
     assert same.notices == ()
 
@@ -227,13 +224,22 @@ def test_a_tool_conversation_ties_results_to_calls_in_both_ways() -> None:
     ]
 
 
-@pytest.mark.parametrize("version", [(0, 3, 0), (0, 9, 5), (0, 12, 9)])
+@pytest.mark.parametrize(
+    ("version", "content"),
+    [
+        ((0, 3, 0), "get_weather: cold"),
+        ((0, 9, 5), "get_weather: cold"),
+        ((0, 9, 6), "cold"),
+        ((0, 12, 9), "cold"),
+    ],
+)
 def test_older_servers_get_both_ties_too_and_pass_over_what_they_do_not_know(
-    version: Version,
+    version: Version, content: str
 ) -> None:
     """`tool_name` is known since 0.9.6, `tool_call_id` since 0.12.10; unknown fields are no error.
 
-    A result that names its tool itself needs no call to look it up in.
+    Before 0.9.6 the name stands in the text too, or nothing would tell whose result it is. A result
+    that names its tool itself needs no call to look it up in.
     """
     request = ChatRequest(
         messages=[Message(role="tool", content="cold", name="get_weather", tool_call_id="call_1")]
@@ -241,7 +247,7 @@ def test_older_servers_get_both_ties_too_and_pass_over_what_they_do_not_know(
     found = encoded(request, version=version)
 
     assert found.body["messages"] == [
-        {"role": "tool", "content": "cold", "tool_name": "get_weather", "tool_call_id": "call_1"}
+        {"role": "tool", "content": content, "tool_name": "get_weather", "tool_call_id": "call_1"}
     ]
     assert found.notices == ()
 
@@ -350,58 +356,6 @@ def test_a_tool_is_sent_as_the_server_reads_it() -> None:
     }
 
 
-def test_what_the_server_would_drop_from_a_schema_is_put_in_place_or_into_words() -> None:
-    """Trap 17."""
-    schema: JsonObject = {
-        "$defs": {"Unit": {"type": "string", "enum": ["C", "F"], "description": "a unit"}},
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["unit"],
-        "properties": {
-            "unit": {"$ref": "#/$defs/Unit"},
-            "days": {"type": "integer", "minimum": 1, "maximum": 9, "description": "how many"},
-            "kind": {"const": "short"},
-            "place": {"oneOf": [{"type": "string"}, {"$ref": "#/$defs/Unit"}]},
-            "both": {
-                "allOf": [
-                    {"properties": {"a": {"type": "string"}}, "required": ["a"]},
-                    {"properties": {"b": {"type": "string"}}},
-                ]
-            },
-        },
-    }
-
-    assert encode_tool(Tool(name="f", parameters=schema))["function"] == {
-        "name": "f",
-        "description": "",
-        "parameters": {
-            "type": "object",
-            "required": ["unit"],
-            "properties": {
-                "unit": {"type": "string", "enum": ["C", "F"], "description": "a unit"},
-                "days": {"type": "integer", "description": "how many (minimum: 1, maximum: 9)"},
-                "kind": {"enum": ["short"], "description": 'const: "short"'},
-                "place": {
-                    "anyOf": [
-                        {"type": "string"},
-                        {"type": "string", "enum": ["C", "F"], "description": "a unit"},
-                    ]
-                },
-                "both": {
-                    "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
-                    "required": ["a"],
-                },
-            },
-        },
-    }
-
-
-def test_a_schema_that_refers_to_itself_comes_to_an_end() -> None:
-    schema: JsonObject = {"type": "object", "properties": {"next": {"$ref": "#"}}}
-
-    assert len(json.dumps(encode_tool(Tool(name="f", parameters=schema)))) < 2000
-
-
 def test_no_tools_are_sent_when_none_is_to_be_called() -> None:
     """Trap 19: the server ignores ``tool_choice``."""
     assert "tools" not in encoded(WITH_TOOLS.model_copy(update={"tool_choice": "none"})).body
@@ -445,50 +399,10 @@ def test_servers_that_lose_calls_in_a_stream_are_not_asked_for_one() -> None:
         encoded(WITH_TOOLS, version=(0, 2, 5))
 
 
-# --- format --------------------------------------------------------------------------------------
-
-CITY: JsonObject = {
-    "type": "object",
-    "properties": {"city": {"type": "string", "enum": ["Oslo"]}, "size": {"type": "integer"}},
-    "required": ["city"],
-}
-
-
-def test_a_format_is_sent_as_json_or_as_the_schema_itself() -> None:
-    plain = encoded(ask(response_format=JsonMode()))
-    schema = encoded(ask(response_format=JsonSchema(schema=CITY)))
-
-    assert (plain.body["format"], plain.schema) == ("json", {})
-    assert (schema.body["format"], schema.schema) == (CITY, CITY)
-
-
-def test_a_schema_for_a_server_that_knows_none_is_refused() -> None:
-    with pytest.raises(UnsupportedFeatureError):
-        encoded(ask(response_format=JsonSchema(schema=CITY)), version=(0, 4, 9))
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ('{"city": "Oslo", "size": 7}', None),
-        ('{"city": "Oslo"}', None),
-        ("Oslo", "it is no JSON"),
-        ("[]", "the answer is no object"),
-        ("{}", "the answer lacks 'city'"),
-        ('{"city": "Rome"}', "'city' is none of the values allowed"),
-        ('{"city": "Oslo", "size": "7"}', "'size' is no integer"),
-        ('{"city": "Oslo", "size": true}', "'size' is no integer"),
-    ],
-)
-def test_an_answer_is_held_against_its_schema(text: str, why: str | None) -> None:
-    """Trap 20: some paths ignore the format."""
-    assert breach(text, CITY) == why
-
-
 # --- options, row by row -------------------------------------------------------------------------
 
 GOOD: Mapping[str, Sequence[tuple[object, object]]] = {
-    "integer": [(7, 7), (7.0, 7), ("7", 7), (" -1 ", -1)],
+    "integer": [(7, 7), (7.0, 7), ("7", 7), (" 12 ", 12)],
     "number": [(0.5, 0.5), (1, 1), ("0.5", 0.5)],
     "boolean": [(True, True), (False, False), ("true", True), ("False", False)],
     "list of strings": [(["a", "b"], ["a", "b"]), ("a", ["a"]), ([], [])],
@@ -516,6 +430,25 @@ def test_an_option_of_another_type_is_refused_before_the_wire(name: str) -> None
     for wrong in BAD[OPTIONS[name][0]]:
         with pytest.raises(InvalidRequestError, match=f"the option {name} must be a"):
             option(name, wrong)
+
+
+def test_a_number_may_be_negative_where_that_means_something() -> None:
+    assert [option(name, " -1 ") for name in ("seed", "num_predict", "num_gpu")] == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("wrong", [-5, 0, 3, "-1"])
+def test_a_window_of_less_than_the_server_gives_is_refused(wrong: object) -> None:
+    """Section 6: the least is 4."""
+    with pytest.raises(InvalidRequestError, match="num_ctx must be at least 4"):
+        option("num_ctx", wrong)
+
+
+@pytest.mark.parametrize("wrong", [10**400, -(10**400), 2**63])
+def test_a_number_no_server_can_hold_is_refused(wrong: int) -> None:
+    for name in ("seed", "temperature"):
+        with pytest.raises(InvalidRequestError, match="not a number of that size") as raised:
+            option(name, wrong)
+        assert len(raised.value.message) < 100
 
 
 def test_the_options_that_load_a_model_anew_are_known() -> None:
@@ -546,6 +479,14 @@ KEEP_ALIVE = [
     ("1w", "168h", 604800.0),
     ("5 m", "5m", 300.0),
     ("forever", -1, float("inf")),
+    ("1d12h", "36h", 129600.0),
+    ("1d 12h", "36h", 129600.0),
+    ("1w1d", "192h", 691200.0),
+    ("1d30m", "88200s", 88200.0),
+    ("0.5d", "12h", 43200.0),
+    ("-1d", "-24h", float("inf")),
+    ("50000d", "1200000h", 4_320_000_000.0),
+    (-(10**400), -1, float("inf")),
 ]
 
 
@@ -559,7 +500,23 @@ def test_a_lifetime_is_sent_in_a_form_every_server_takes(
     assert (found, type(found), keep_alive_s(found)) == (sent, type(sent), seconds)
 
 
-@pytest.mark.parametrize("wrong", ["", "soon", "5x", True, [], {}, "1h30", float("nan")])
+@pytest.mark.parametrize(
+    "wrong", ["99999999h", "200000d", 10**10, 9.3e9, "9999999999", "9" * 40 + "h"]
+)
+def test_a_lifetime_longer_than_the_server_counts_is_refused(wrong: object) -> None:
+    """Go's durations end after 292 years."""
+    with pytest.raises(ValueError, match="-1 is for ever"):
+        keep_alive(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("", "soon", "5x", True, [], {}, "1h30", float("nan"), float("inf"), 10**400, 1e300),
+        *("--5m", "+-5m", "-", "+", "--1d", "-+1d", "1d-2h", "9" * 400 + "h", "1dd", "d"),
+    ],
+    ids=lambda wrong: f"{wrong!r}"[:20],
+)
 def test_what_is_no_lifetime_is_refused(wrong: object) -> None:
     with pytest.raises(ValueError, match="expected a length of time"):
         keep_alive(wrong)
@@ -590,6 +547,8 @@ THINK = [
     ("high", PLAIN, NEW, ABSENT),
     (None, model(), NEW, ABSENT),
     ("strange", THINKER, NEW, True),
+    ("HIGH", THINKER, NEW, "high"),
+    (" None ", THINKER, NEW, False),
 ]
 
 
@@ -603,10 +562,27 @@ def test_thinking_is_said_explicitly_and_only_to_who_can(
     assert body.get("think", ABSENT) == sent
 
 
-def test_an_effort_that_has_no_effect_is_told() -> None:
-    for effort, info in (("high", PLAIN), ("none", GPT_OSS), ("strange", THINKER)):
-        notices = encoded(ask(reasoning_effort=effort), info, version=NEW).notices
-        assert [notice.code for notice in notices] == ["dropped_field"]
+@pytest.mark.parametrize(
+    ("effort", "info", "told"),
+    [
+        ("high", PLAIN, "reasoning_effort was left out: this model is not known to think"),
+        (
+            "none",
+            GPT_OSS,
+            "reasoning_effort 'none' became 'low': this model cannot be kept from thinking",
+        ),
+        (
+            "strange",
+            THINKER,
+            "reasoning_effort was left out: 'strange' is none of none, minimal, low, medium, high,"
+            " max, xhigh, ultra",
+        ),
+    ],
+)
+def test_an_effort_that_has_no_effect_is_told(effort: str, info: ModelInfo, told: str) -> None:
+    (notice,) = encoded(ask(reasoning_effort=effort), info, version=NEW).notices
+
+    assert (notice.code, notice.message) == ("dropped_field", told)
 
 
 # --- decoding ------------------------------------------------------------------------------------
@@ -795,6 +771,34 @@ def test_the_three_ways_to_fail_are_three_errors() -> None:
     assert len({type(each.value) for each in (reported, ended, refused)}) == 3
 
 
+@pytest.mark.parametrize(
+    ("content", "partial"),
+    [
+        ("", ""),
+        ("\n", "\n"),
+        ("<thi", "<thi"),
+        ("<think>", ""),
+        ("<think>hm", ""),
+        ("<think>hm</think>\n", ""),
+        ("<think>hm</think>yes", "yes"),
+    ],
+)
+def test_an_error_after_any_line_is_one_in_the_middle_and_keeps_what_was_held(
+    content: str, partial: str
+) -> None:
+    """An empty first piece or one that may become a tag is a part of the answer too: nothing may be
+    sent again after it.
+    """
+    for ending in (b'{"error":"boom"}', b""):
+        decoder = AnswerDecoder()
+        assert not decoder.begun
+        decoder.decode(line(content))
+        assert (decoder.begun, decoder.partial) == (True, partial)
+        with pytest.raises((ReportedFailureError, SilentEndError)) as raised:
+            decoder.close(ending)
+        assert raised.value.partial == partial
+
+
 def test_an_error_without_a_line_end_is_heard() -> None:
     """Wire notes, section 5.8: the path through the cloud writes none."""
     decoder = AnswerDecoder()
@@ -804,14 +808,18 @@ def test_an_error_without_a_line_end_is_heard() -> None:
         decoder.close(b'{"error":"boom"}')
 
 
-def test_half_a_line_at_the_end_is_a_silent_end() -> None:
+@pytest.mark.parametrize("half", [b'{"model":"m","mess', b'{"message":{"content":"x"}', b"{"])
+@pytest.mark.parametrize("before", ["", "par"])
+def test_half_a_line_at_the_end_is_a_silent_end(half: bytes, before: str) -> None:
+    """Also half of the first one: no proxy writes that."""
     decoder = AnswerDecoder()
-    decoder.decode(line("par"))
+    if before:
+        decoder.decode(line(before))
 
     with pytest.raises(SilentEndError) as raised:
-        decoder.close(b'{"model":"m","mess')
+        decoder.close(half)
 
-    assert raised.value.partial == "par"
+    assert raised.value.partial == before
 
 
 @pytest.mark.parametrize("data", [b"<html>", b"[]", b"7", b"\xff\xfe", b'{"message": 7}'])
@@ -850,8 +858,9 @@ def test_thoughts_between_tags_are_no_text(size: int) -> None:
 
 def test_an_answer_that_does_not_hold_to_its_format_is_told() -> None:
     """Trap 20: safetensors models and the cloud never see the format."""
-    whole = decoded([line('{"city": "Oslo"}'), end()], AnswerDecoder(CITY))
-    broken = decoded([line("Oslo"), end()], AnswerDecoder(CITY))
+    city: JsonObject = {"type": "object", "required": ["city"]}
+    whole = decoded([line('{"city": "Oslo"}'), end()], AnswerDecoder(city))
+    broken = decoded([line("Oslo"), end()], AnswerDecoder(city))
     cut = decoded([line('{"ci'), end("length")], AnswerDecoder({}))
 
     assert [e for e in whole if isinstance(e, Notice)] == []

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from modelbay import ChatRequest, ImagePart, Message, ModelbayError, ModelRef, user
-from modelbay.host.streams import Fold, error_event
-from modelbay.models.catalog import ModelInfo
-from modelbay_cli import facts
-from modelbay_cli.answer import EventLines, Printer, Reading, answer
+from modelbay.host.streams import error_event
+from modelbay_cli import stored
+from modelbay_cli.answer import EventLines, Printer, Reading
+from modelbay_cli.conversation import Conversation, new_id
 from modelbay_cli.options import (
     deadline_option,
     events_option,
@@ -22,7 +22,7 @@ from modelbay_cli.options import (
 from modelbay_cli.output import Screen
 from modelbay_cli.session import Session
 from modelbay_cli.slash import greeting
-from modelbay_cli.talk import Talk, terminal_lines
+from modelbay_cli.talk import Talk, chosen, readable, terminal_lines
 
 
 @click.command(
@@ -31,12 +31,23 @@ from modelbay_cli.talk import Talk, terminal_lines
         "git diff | modelbay chat 'Write a commit message for this'",
         "modelbay chat --image photo.jpg What is this?",
         "modelbay chat                 # talk; /help lists the commands there",
+        "modelbay chat -c              # go on with the last conversation",
+        "modelbay chat --conversation trip -m desk/qwen3 Where to go in May?",
         "modelbay run desk/qwen3 Hi    # `run` takes the model first",
     )
 )
 @click.argument("text", nargs=-1)
 @click.option("-m", "--model", metavar="REF", help="The model; otherwise one is chosen.")
 @click.option("--system", metavar="TEXT", help="What the model should be and do.")
+@click.option(
+    "--conversation",
+    "conversation_id",
+    metavar="ID",
+    help="Go on with this conversation, and keep what is said; a new one if there is none.",
+)
+@click.option("-c", "--continue", "goes_on", is_flag=True, help="Go on with the last conversation.")
+@click.option("--no-persist", is_flag=True, help="Do not remember the model for the conversation.")
+@click.option("--no-history", is_flag=True, help="Keep nothing of what is said.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longest answer, in tokens.")
 @click.option("--temperature", type=click.FloatRange(min=0), help="How daring the words are.")
 @click.option(
@@ -57,6 +68,10 @@ def command(
     text: tuple[str, ...],
     model: str | None,
     system: str | None,
+    conversation_id: str | None,
+    goes_on: bool,
+    no_persist: bool,
+    no_history: bool,
     max_tokens: int | None,
     temperature: float | None,
     images: tuple[Path, ...],
@@ -70,6 +85,9 @@ def command(
     The words of TEXT are the question. What is piped in follows it after a blank line. With
     neither, at a terminal, a conversation begins. Stdout gets the answer alone; reasoning, notices
     and the model that was chosen are on stderr.
+
+    A conversation at a terminal is kept, see `modelbay history`; a single question is kept only as
+    part of a conversation that is named. A conversation remembers its model: -m changes it.
     """
     words = list(text)
     if ctx.info_name == "run" and model is None and words:
@@ -79,8 +97,9 @@ def command(
         raise click.UsageError("nothing to ask: give TEXT, or pipe it in")
     if not question and as_json:
         raise click.UsageError("--json needs a question: give TEXT, or pipe it in")
+    if goes_on and conversation_id is not None:
+        raise click.UsageError("give --conversation or --continue, not both")
     parts = [_image(path) for path in images]
-    start = [Message(role="system", content=system)] if system else []
 
     def ask(ref: ModelRef | str, messages: list[Message]) -> ChatRequest:
         return ChatRequest(
@@ -94,44 +113,60 @@ def command(
     out, err = Screen.stdout(), Screen.stderr()
     try:
         with Session(deadline_s=deadline_s) as session:
-            host = session.host
             if refresh:
-                session.run(host.refresh(force=True))
+                session.run(session.host.refresh(force=True))
+            named = session.run(_last(session)) if goes_on else conversation_id
+            conversation = Conversation(
+                session,
+                named if named is not None else new_id(),
+                # A single question that belongs to nothing is nobody's history.
+                keeps=not no_history and (named is not None or not question),
+                persist=not no_persist,
+                is_named=named is not None,
+            )
+            session.run(conversation.open(system))
             if not question:
-                for line in greeting(session.run(host.refresh())):
+                for line in greeting(session.run(session.host.refresh())):
                     err.line(line, style="dim")
-                info = session.run(host.resolve(model))
-                err.line(f"{_chosen(info)}; /help lists the commands", style="dim")
-                talk = Talk(session, out, err, info.id, ask, [*start], parts, at_once=no_stream)
+                talk = Talk(session, out, err, None, ask, conversation, parts, at_once=no_stream)
+                talk.open(model)
                 talk.run(terminal_lines(out, err))
                 return
-            chosen: ModelRef | str = model or ""
-            if not model:
-                info = session.run(host.resolve(None))
-                chosen = info.ref
-                err.line(_chosen(info), style="dim")
-            request = ask(chosen, [*start, user(question, *parts)])
+            ref: ModelRef | str = model or ""
+            if not model or named is not None:
+                info = session.run(conversation.model(model))
+                ref = info.ref
+                if not model:
+                    err.line(chosen(info), style="dim")
+            messages = [*conversation.start, *conversation.messages, user(question, *parts)]
             printer: Printer = EventLines(out) if as_json else Reading(out, err, at_once=no_stream)
-            session.run(answer(host, request, printer, Fold()))
+            conversation.ask(ask(ref, messages), printer)
     except ModelbayError as exc:
         if as_json:
             EventLines(out).show(error_event(exc))
         raise
 
 
+async def _last(session: Session) -> str:
+    """The conversation that was used last.
+
+    Raises:
+        UsageError: There is none.
+    """
+    store = stored.existing(session.host)
+    page = None if store is None else await store.conversations(limit=1)
+    if page is None or not page.items:
+        raise click.UsageError("there is no conversation to continue: modelbay chat begins one")
+    return page.items[0].id
+
+
 def _question(text: str) -> str:
     """The words of the command line, and what is piped in."""
-    # Bytes that are no UTF-8 arrive as lone surrogates, which nobody downstream accepts.
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    text = readable(text)
     if sys.stdin.isatty():
         return text
     piped = sys.stdin.buffer.read().decode("utf-8", "replace")
     return "\n\n".join(part for part in (text, piped) if part.strip())
-
-
-def _chosen(info: ModelInfo) -> str:
-    note = facts.note(info)
-    return f"model: {info.id}{f' ({note})' if note else ''}"
 
 
 def _image(path: Path) -> ImagePart:

@@ -1,11 +1,15 @@
 """`modelbay doctor`: what works, what does not, and what to do about it."""
 
+from pathlib import Path
+
 import click
 
 from modelbay import ModelbayError
 from modelbay.errors import ConfigError
 from modelbay_cli import diagnosis, facts, figures
 from modelbay_cli.diagnosis import Diagnosis, ProviderCheck
+from modelbay_cli.diagnosis.configuration import FileLook
+from modelbay_cli.diagnosis.finding import Finding
 from modelbay_cli.failure import FAILED
 from modelbay_cli.options import deadline_option, examples, json_option, verbose_option
 from modelbay_cli.output import NOTHING, Screen, Section, table
@@ -15,38 +19,58 @@ from modelbay_cli.session import Session
 @click.command(
     epilog=examples(
         "modelbay doctor",
-        "modelbay doctor --json | jq '.findings[] | {code, subject, hint}'",
+        "modelbay doctor --json | jq '.findings[] | {code, subject, fix}'",
+        "modelbay doctor --bundle report.zip",
     )
 )
 @json_option
+@click.option(
+    "--bundle",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.zip",
+    help="Also write a report to send on, without keys and other secrets.",
+)
 @deadline_option
 @verbose_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool, deadline_s: float | None) -> None:
+def command(
+    ctx: click.Context, as_json: bool, bundle: Path | None, deadline_s: float | None
+) -> None:
     """Check every file, plugin and provider, and say how to mend what is wrong.
 
     Asks every provider anew, also those `modelbay models` does not list because nothing answered.
-    Exit code 1 if anything that should work does not.
+    Exit code 1 if anything that should work does not. docs/doctor.md explains every code.
     """
     found = diagnosis.begin()
-    try:
-        session = Session(deadline_s=deadline_s)
-    except ConfigError as exc:
-        # The rest can be looked at without the file: what the environment proposes.
-        found.add("error", "configuration", exc)
-        session = Session(deadline_s=deadline_s, providers=())
-    with session:
+    file = diagnosis.examine_places(found)
+    with _session(file, deadline_s) as session:
         try:
-            session.run(diagnosis.examine(session.host, found, deadline_s))
+            session.run(diagnosis.examine(session.host, found, file, deadline_s))
         except ModelbayError as exc:
-            found.add("error", "doctor", exc)
+            found.findings.append(Finding.of("error", "other", "doctor", exc))
+        if bundle is not None:
+            from modelbay_cli.diagnosis.bundle import write_bundle
+
+            write_bundle(bundle, found, session.host, file.text)
     out = Screen.stdout()
     if as_json:
         out.json(found.json())
     else:
         _print(out, found)
+    if bundle is not None:
+        Screen.stderr().line(f"the report is in {bundle}", style="dim")
     if found.failed:
         ctx.exit(FAILED)
+
+
+def _session(file: FileLook, deadline_s: float | None) -> Session:
+    """With the file, or where that is refused with those of its providers that can be read."""
+    if not any(finding.level == "error" for finding in file.findings):
+        try:
+            return Session(deadline_s=deadline_s)
+        except ConfigError:
+            pass  # the file names what is not there, and `examine` says what
+    return Session(deadline_s=deadline_s, providers=file.providers)
 
 
 def _print(out: Screen, found: Diagnosis) -> None:
@@ -107,9 +131,9 @@ def _print(out: Screen, found: Diagnosis) -> None:
     for finding in found.findings:
         out.line()
         mark = out.styled(f"{finding.level}:", finding.level)
-        out.line(f"{mark} {out.clean(f'{finding.subject}: {finding.message}')}", raw=True)
-        if finding.hint:
-            out.line(f"  fix: {finding.hint}")
+        said = out.clean(f"{finding.subject}: {finding.message} [{finding.code}]")
+        out.line(f"{mark} {said}", raw=True)
+        out.line(f"  fix: {finding.fix}")
     if not found.findings:
         out.line()
         out.line("no problems found", style="good")

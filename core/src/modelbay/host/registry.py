@@ -372,9 +372,15 @@ class Registry:
             if shelf.handle.backend is None or shelf.next_look == 0.0
             else max(0.0, shelf.next_look - now),
             implicit=config.implicit,
-            hidden=config.implicit and shelf.read_at is None,
+            hidden=config.implicit and shelf.read_at is None and not _is_the_users_fault(shelf),
             base_url=config.base_url,
         )
+
+
+def _is_the_users_fault(shelf: _Shelf) -> bool:
+    """A variable of theirs is wrong: nothing would be found, and nobody would know why."""
+    named = shelf.handle.config.source == "environment"
+    return named and isinstance(shelf.problem, ConfigError)
 
 
 def _status(exc: ModelbayError, *, had_models: bool) -> ProviderStatus:

@@ -103,8 +103,10 @@ async def call_tool(
             f"there is no tool '{name}'", hint=f"known: {EVERY_PROVIDER} and one for each kind"
         )
     try:
-        asked = msgspec.json.decode(arguments or "{}", type=_Arguments)
-    except msgspec.DecodeError as exc:
+        # Half of a surrogate pair, which a model may write, is bytes that are no UTF-8.
+        raw = arguments.encode("utf-8", "surrogatepass")
+        asked = msgspec.json.decode(raw or b"{}", type=_Arguments)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         return _json({"error": f"the arguments are wrong: {exc}", "actions": [*ACTIONS]})
     if name != EVERY_PROVIDER:
         meant = meant[:1]

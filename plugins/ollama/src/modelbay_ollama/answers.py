@@ -6,6 +6,7 @@ Ollama's ``api/types.go`` at v0.33.0-rc2.
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -87,8 +88,15 @@ class VersionBody(msgspec.Struct):
     version: str
 
 
+_WEIGHTS = re.compile(r"^FROM\s+\S*sha256[-:]([0-9a-f]{64})\s*$", re.MULTILINE)
+
+
 class Shown(msgspec.Struct):
-    """``/api/show``. Without ``verbose`` the big arrays in ``model_info`` are empty or null."""
+    """``/api/show``. Without ``verbose`` the big arrays in ``model_info`` are empty or null.
+
+    Attributes:
+        modelfile: Repeats the rest at length; only what it says of the weights is kept.
+    """
 
     parameters: str | None = None
     template: str | None = None
@@ -102,6 +110,17 @@ class Shown(msgspec.Struct):
     remote_host: str | None = None
     modified_at: str | None = None
     requires: str | None = None
+    modelfile: str | None = None
+
+    def __post_init__(self) -> None:
+        found = _WEIGHTS.search(self.modelfile or "")
+        self.modelfile = None if found is None else found[0]
+
+    @property
+    def weights(self) -> str | None:
+        """The digest of its weights' file, where it names one: two models may share it."""
+        found = _WEIGHTS.search(self.modelfile or "")
+        return None if found is None else found[1]
 
     def length(self, what: str) -> int | None:
         """``<architecture>.<what>`` in ``model_info``, such as ``context_length``."""

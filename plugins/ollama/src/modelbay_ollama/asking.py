@@ -15,9 +15,10 @@ from modelbay.client.http import (
     read_body,
 )
 from modelbay.context import ProviderContext
-from modelbay.errors import BackendError, ModelbayError
+from modelbay.errors import BackendBusyError, BackendError, ModelbayError
 from modelbay.models.frozen import JsonObject
 from modelbay.wire.errors import ErrorBody
+from modelbay_ollama.attempts import busy_pause_s
 from modelbay_ollama.failures import classify, explain
 from modelbay_ollama.memory import memory
 
@@ -58,28 +59,38 @@ async def ask(
     model: str | None = None,
     deadline_s: float | None = MANAGEMENT_DEADLINE_S,
     limit: int = JSON_LIMIT,
+    busy_tries: int = 0,
 ) -> T:
     """One request, one JSON answer.
+
+    Args:
+        busy_tries: How often it is asked again while the server's queue is full.
 
     Raises:
         BackendError: The server refused or failed; the hint says what to do.
         UnsupportedFeatureError: The model cannot do what was asked.
     """
-    refusal = Refusal()
-    try:
-        return await fetch_json(
-            provider,
-            method,
-            at(provider, path),
-            into=into,
-            json=json,
-            model=model,
-            deadline_s=deadline_s,
-            limit=limit,
-            classify=refusal,
-        )
-    except BackendError as exc:
-        raise_explained(provider, exc, refusal.body, model)
+    tries = 0
+    while True:
+        refusal = Refusal()
+        try:
+            return await fetch_json(
+                provider,
+                method,
+                at(provider, path),
+                into=into,
+                json=json,
+                model=model,
+                deadline_s=deadline_s,
+                limit=limit,
+                classify=refusal,
+            )
+        except BackendError as exc:
+            tries += 1
+            if not isinstance(exc, BackendBusyError) or tries > busy_tries:
+                raise_explained(provider, exc, refusal.body, model)
+            pause_s = busy_pause_s(tries, exc.retry_after_s)
+        await anyio.sleep(pause_s)
 
 
 async def order(

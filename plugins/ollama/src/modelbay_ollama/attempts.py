@@ -17,8 +17,17 @@ LONGEST_PAUSE_S = 5.0
 DIED = "model runner has unexpectedly stopped"
 
 
+def busy_pause_s(count: int, retry_after_s: float | None) -> float:
+    """Seconds to wait after the ``count``-th refusal of a busy server."""
+    spread = random.uniform(0.5, 1.0)  # noqa: S311 - two clients must not come back at once
+    return min(LONGEST_PAUSE_S, retry_after_s or FIRST_PAUSE_S * 2**count * spread)
+
+
 class Attempts:
     """What to send next after a refusal that came before any of the answer.
+
+    Args:
+        think_name: What the caller calls the field that became ``think``.
 
     Attributes:
         body: Of the next try.
@@ -28,8 +37,11 @@ class Attempts:
         pause_s: Seconds to wait before it.
     """
 
-    def __init__(self, body: JsonObject, *, asked: bool = False) -> None:
+    def __init__(
+        self, body: JsonObject, *, asked: bool = False, think_name: str = "reasoning_effort"
+    ) -> None:
         self.body = body
+        self._think_name = think_name
         self.asked = asked
         self.cut = False
         self.news: list[StreamEvent] = []
@@ -44,9 +56,7 @@ class Attempts:
             self._busy += 1
             if self._busy == 1:
                 self.news.append(Status("queued"))
-            spread = random.uniform(0.5, 1.0)  # noqa: S311 - two clients must not come back at once
-            pause_s = exc.retry_after_s or FIRST_PAUSE_S * 2**self._busy * spread
-            self.pause_s = min(LONGEST_PAUSE_S, pause_s)
+            self.pause_s = busy_pause_s(self._busy, exc.retry_after_s)
             return True
         if DIED in exc.message and not self._restarted:
             self._restarted = True  # the server starts another one with the next request
@@ -62,13 +72,14 @@ class Attempts:
     def _think_simpler(self) -> bool:
         if "think" not in self.body:
             return False
-        think = simpler(self.body["think"])
+        refused = self.body["think"]
+        think = simpler(refused)
         self.body = {name: value for name, value in self.body.items() if name != "think"}
+        told = f"{self._think_name} was left out: the server refused it"
         if think is not None:
             self.body["think"] = think
-        self.news.append(
-            Notice("dropped_field", "reasoning_effort was left out: the server refused it")
-        )
+            told = f"the server refused the level '{refused}' of thinking; it is only switched on"
+        self.news.append(Notice("dropped_field", told))
         return True
 
 

@@ -15,7 +15,7 @@ from modelbay.context import ProviderContext
 from modelbay.errors import ConfigError
 from modelbay.models.frozen import Frozen
 from modelbay.models.provider import ProviderConfig
-from modelbay_ollama.options import KeepAlive, keep_alive
+from modelbay_ollama.options import LEAST_WINDOW, KeepAlive, keep_alive
 
 KIND = "ollama"
 ADDRESS_VARIABLE = "OLLAMA_HOST"
@@ -45,7 +45,7 @@ class OllamaOptions(Frozen):
     )
 
     api: Literal["native", "openai"] = "native"
-    num_ctx: int | None = Field(default=None, ge=4)
+    num_ctx: int | None = Field(default=None, ge=LEAST_WINDOW, lt=2**31)
     keep_alive: KeepAlive | None = "5m"  # S4-73
     allow_cloud: bool = True
     busy_tries: int = Field(default=3, ge=0, le=20)
@@ -80,7 +80,7 @@ class Address:
         host: May be empty: any interface.
         path: Base path, without slashes at its ends.
         user: ``user:password`` that stood before the host, still percent-encoded.
-        query: It holds a ``?``, of which Ollama makes part of the port.
+        query: It holds a ``?`` or ``#``, of which Ollama makes part of the port or of the path.
     """
 
     scheme: str
@@ -119,7 +119,7 @@ def parse_address(value: str | None) -> Address:
         place = after
     host, port = _split(place, default)
     path = re.sub("/{2,}", "/", path).strip("/")
-    return Address(scheme, host, port, path, user if at else "", "?" in rest)
+    return Address(scheme, host, port, path, user if at else "", bool({"?", "#"} & set(rest)))
 
 
 def _split(place: str, default: int) -> tuple[str, int]:
@@ -151,11 +151,12 @@ def connect_url(address: Address) -> str:
     if address.scheme not in ("http", "https"):
         raise _bad(f"'{address.scheme}' is no scheme this client speaks; use http or https")
     if address.query:
-        raise _bad("an address has no query")
+        raise _bad("an address has no query and no fragment")
     if address.port == 0:
         raise _bad("port 0 is any free port for a server, and none to connect to")
+    normal = _normal_ip(address.host) or address.host
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(  # noqa: S104 - replaced
-        address.host, address.host
+        normal, address.host
     )
     if not re.fullmatch(r"[A-Za-z0-9._~%:\-]+", host):
         raise _bad("the host holds a character no host has")

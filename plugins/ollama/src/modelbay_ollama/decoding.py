@@ -18,9 +18,10 @@ from modelbay.models.events import (
 )
 from modelbay.models.frozen import JsonObject
 from modelbay.wire.think_tags import ThinkTagSplitter
-from modelbay_ollama.failures import SilentEndError, decode_error, reported
+from modelbay_ollama.failures import SilentEndError, decode_error, is_half, reported
 from modelbay_ollama.schemas import breach
 
+OPEN_TAG = "<think>"
 _NS = 1e9  # to a second; every duration is an integer count of nanoseconds
 
 
@@ -79,6 +80,7 @@ class AnswerDecoder:
         new_id: Makes ids for calls of servers before 0.12.10, which have none.
 
     Attributes:
+        begun: A line of the answer has come, be it empty: nothing may be sent again now.
         finished: The last line has come; without it the answer is not whole.
         prompt_tokens: ``prompt_eval_count``, once finished; ``None`` is not known.
     """
@@ -86,18 +88,22 @@ class AnswerDecoder:
     __slots__ = (
         "_calls",
         "_end",
+        "_held",
         "_new_id",
         "_schema",
         "_splitter",
         "_text",
         "_thought",
+        "begun",
         "finished",
     )
 
     def __init__(
         self, schema: JsonObject | None = None, *, new_id: Callable[[], str] = _new_id
     ) -> None:
+        self.begun = False
         self.finished = False
+        self._held = ""  # text that the splitter has not given back yet
         self._schema = schema
         self._new_id = new_id
         self._text: list[str] = []
@@ -111,12 +117,7 @@ class AnswerDecoder:
     @property
     def partial(self) -> str:
         """The answer's text as far as it came."""
-        return "".join(self._text)
-
-    @property
-    def begun(self) -> bool:
-        """Something of an answer has come."""
-        return bool(self._text or self._thought or self._calls)
+        return "".join(self._text) or self._held
 
     @property
     def prompt_tokens(self) -> int | None:
@@ -139,6 +140,7 @@ class AnswerDecoder:
         # bytes(Raw()) of an absent field is empty.
         if line.error and bytes(line.error) not in (b"null", b'""'):
             raise reported(data, begun=self.begun, partial=self.partial)
+        self.begun = True
         events: list[StreamEvent] = []
         message = line.message
         if message is not None:
@@ -153,6 +155,7 @@ class AnswerDecoder:
                 self._text.append(text)
                 events.append(TextDelta(text))
             else:
+                self._hold(text)
                 self._split(self._splitter.feed(text), events)
         if calls:
             self._hold_no_more(events)
@@ -174,8 +177,8 @@ class AnswerDecoder:
         """
         events: list[StreamEvent] = []
         if rest.strip() and not self.finished:
-            if self.begun and not rest.rstrip().endswith(b"}"):
-                raise SilentEndError(_SILENT, partial=self.partial)  # half a line
+            if is_half(rest):
+                raise SilentEndError(_SILENT, partial=self.partial)
             events += self.decode(rest)
         self._hold_no_more(events)
         if not self.finished:
@@ -187,17 +190,8 @@ class AnswerDecoder:
             reason = "tool_calls"  # the server has no word for it (trap 5)
         if notice := self._last_words(reason):
             events.append(notice)
-        if end.prompt_eval_count is not None:
-            cached = end.prompt_eval_cached_count
-            events.append(
-                Usage(
-                    max(0, end.prompt_eval_count),
-                    max(0, end.eval_count or 0),
-                    cached_tokens=None
-                    if cached is None
-                    else min(max(0, cached), max(0, end.prompt_eval_count)),
-                )
-            )
+        if usage := _usage(end):
+            events.append(usage)
         if timings := _timings(end):
             events.append(timings)
         events.append(
@@ -205,10 +199,18 @@ class AnswerDecoder:
         )
         return events
 
+    def _hold(self, text: str) -> None:
+        """Text that may become a tag; of a thought nothing is text."""
+        if not self._thought:
+            self._held += text
+            if self._held.lstrip().startswith(OPEN_TAG):
+                self._held, self._thought = "", True
+
     def _split(self, pieces: list[TextDelta | ReasoningDelta], events: list[StreamEvent]) -> None:
         for piece in pieces:
             if type(piece) is TextDelta:
                 self._text.append(piece.text)
+                self._held = ""
                 self._splitter = None  # text has begun: from here on a tag is text too
             else:
                 self._thought = True
@@ -255,6 +257,19 @@ def _arguments(raw: bytes) -> str:
     if text.startswith('"'):
         text = str(msgspec.json.decode(raw))
     return text if text.strip() not in ("", "null") else "{}"
+
+
+def _usage(end: _Line) -> Usage | None:
+    """``None`` where the prompt's count is missing: that is not 0 but unknown (trap 31)."""
+    if end.prompt_eval_count is None:
+        return None
+    read = max(0, end.prompt_eval_count)
+    cached = end.prompt_eval_cached_count
+    return Usage(
+        read,
+        max(0, end.eval_count or 0),
+        cached_tokens=None if cached is None else min(max(0, cached), read),
+    )
 
 
 def _timings(end: _Line) -> Timings | None:

@@ -8,7 +8,7 @@ import anyio
 
 from modelbay.context import ProviderContext
 from modelbay.errors import BackendError, BackendUnreachableError, ModelbayError
-from modelbay.models.capabilities import Facts
+from modelbay.models.capabilities import Capabilities, Facts, TableRow
 from modelbay.models.catalog import DiscoveredModel, ModelInfo, ModelState
 from modelbay.models.frozen import JsonObject
 from modelbay.resolve import Resolver
@@ -22,14 +22,14 @@ from modelbay_ollama.answers import (
     Tags,
     VersionBody,
     capability_facts,
-    find_loaded,
+    whole,
 )
 from modelbay_ollama.asking import ask, side_by_side
 from modelbay_ollama.fingerprint import wrong_server
 from modelbay_ollama.memory import Memory, memory
 from modelbay_ollama.names import aliases, humanise, identity
-from modelbay_ollama.residence import RUNNING_LIMIT, remember_window
-from modelbay_ollama.table import GUESS, TABLE, estimated_window, in_table
+from modelbay_ollama.residence import RUNNING_LIMIT, remember_window, wished
+from modelbay_ollama.table import GUESS, TABLE, estimated_window, in_table, row_of
 from modelbay_ollama.versions import parse_version, reaches
 from modelbay_ollama.window import Windows, windows
 
@@ -55,27 +55,28 @@ async def discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
     known = memory(provider)
     if provider.base_url.endswith("/v1"):
         log.warning("provider '%s': the native API has no /v1; it was taken off", provider.id)
-    entries = tags.models or []
-    cloud = config.is_cloud_host(provider)
-    await _describe(provider, [each for each in entries if _is_undescribed(each)])
+    if chosen.api == "openai" and chosen.num_ctx is not None:
+        log.warning('provider \'%s\': numCtx has no effect with "api": "openai"', provider.id)
+    entries = {each.name: each for each in tags.models or [] if each.name}
     loaded = running.models or [] if running is not None else None
-    found = [
-        _model(
-            entry,
-            known.shown.get(_shown_key(entry)),
-            find_loaded(loaded or [], entry.name, entry.digest),
-            known,
-            state_known=loaded is not None,
-            asked=chosen.num_ctx,
-            remote=cloud or entry.is_remote,
-        )
-        for entry in {each.name: each for each in entries if each.name}.values()
-        if chosen.allow_cloud or not (cloud or entry.is_remote)
-    ]
-    for entry in loaded or []:
-        remember_window(provider, entry.name, entry)
-    known.listed = {identity(model.wire_id): model for model in found}
-    return tuple(found)
+    found = list(entries.values())
+    sharing = _may_share(found, loaded or [])
+    await _describe(provider, [e for e in found if _is_undescribed(e) or e.name in sharing])
+    models = [_model(provider, entry, loaded) for entry in found]
+    for runner in loaded or []:
+        remember_window(provider, runner.name, runner)
+    # Also those not to be shown: whoever asks for one by its name must meet what is known of it.
+    known.listed = {identity(model.wire_id): model for model in models}
+    return tuple(each for each in models if chosen.allow_cloud or each.origin != "remote")
+
+
+async def described(
+    provider: ProviderContext, entry: Listed, loaded: Sequence[Loaded] | None
+) -> Capabilities:
+    """What is known of one installed model, as the registry would have it."""
+    if _is_undescribed(entry):
+        await _describe(provider, [entry])
+    return _resolver(provider).capabilities(_model(provider, entry, loaded))
 
 
 async def look(provider: ProviderContext) -> tuple[Tags, Running | None]:
@@ -134,7 +135,34 @@ def _other_loopback(provider: ProviderContext) -> str | None:
 
 def _is_undescribed(entry: Listed) -> bool:
     """The list itself says what 0.30 and later know of a model."""
-    return not entry.capabilities or entry.details is None or entry.details.context_length is None
+    told = entry.details
+    return not entry.capabilities or told is None or whole(told.context_length) is None
+
+
+def _may_share(entries: Sequence[Listed], loaded: Sequence[Loaded]) -> set[str]:
+    """Names of models that may run on the weights of one in memory, and of those in memory.
+
+    Only a description names the weights, so it is asked for where the list leaves it open.
+    """
+    found: set[str] = set()
+    for runner in loaded:
+        kind = _kind(runner.details)
+        alike = [each for each in entries if kind is not None and _kind(each.details) == kind]
+        digests = {each.digest for each in alike}
+        if runner.digest in digests and len(digests) > 1:
+            found |= {each.name for each in alike}
+    return found
+
+
+def _kind(details: Details | None) -> tuple[str | None, ...] | None:
+    if details is None:
+        return None
+    return (
+        details.format,
+        details.family,
+        details.parameter_size,
+        details.quantization_level,
+    )
 
 
 def _shown_key(entry: Listed) -> str:
@@ -170,18 +198,19 @@ async def _describe(provider: ProviderContext, entries: Sequence[Listed]) -> Non
 
 
 def _model(
-    entry: Listed,
-    shown: Shown | None,
-    loaded: Loaded | None,
-    known: Memory,
-    *,
-    state_known: bool,
-    asked: int | None,
-    remote: bool,
+    provider: ProviderContext, entry: Listed, loaded: Sequence[Loaded] | None
 ) -> DiscoveredModel:
+    """One entry of the list. ``loaded``: all runners; ``None`` if the server does not say."""
+    known = memory(provider)
+    shown = known.shown.get(_shown_key(entry))
+    runner = known.runner(loaded or [], entry.name, entry.digest)
+    remote = config.is_cloud_host(provider) or entry.is_remote
     details = entry.details or Details()
-    sizes = _windows(entry, shown, loaded, asked=asked, remote=remote)
+    sizes = _windows(provider, entry, shown, runner, remote=remote)
     facts, evidence = _facts(entry, shown, known)
+    if not facts and (row := _unwritten_row(entry)) is not None:
+        said = row.facts.model_dump(exclude_none=True, exclude={"trained_context"})
+        facts, evidence = said, dict.fromkeys(said, f"table: {row.evidence}")
     values: dict[str, object] = {
         **facts,
         "trained_context": sizes.trained,
@@ -189,8 +218,8 @@ def _model(
         "context_window": sizes.effective,
     }
     state: ModelState = "unknown"
-    if state_known and not remote:
-        state = "unloaded" if loaded is None else "loaded"
+    if loaded is not None and not remote:
+        state = "unloaded" if runner is None else "loaded"
     return DiscoveredModel(
         wire_id=entry.name,
         name=humanise(entry.name),
@@ -200,12 +229,19 @@ def _model(
         origin="remote" if remote else "local",
         state=state,
         loaded_context=sizes.loaded,
-        size_bytes=None if remote else entry.size,  # a stub's own few bytes say nothing
+        size_bytes=None if remote else whole(entry.size),  # a stub's own few bytes say nothing
         digest=entry.digest or None,
         family=details.family or None,
         quantization=details.quantization_level or None,
-        details=_details(entry, shown),
+        details=_details(entry, shown) | _loaded_as(entry, runner),
     )
+
+
+def _loaded_as(entry: Listed, runner: Loaded | None) -> JsonObject:
+    """Under which other name it is in memory (trap 24)."""
+    if runner is None or identity(runner.name) == identity(entry.name):
+        return {}
+    return {"loaded_as": runner.name}
 
 
 def _facts(
@@ -229,29 +265,44 @@ def _facts(
 
 
 def _windows(
+    provider: ProviderContext,
     entry: Listed,
     shown: Shown | None,
     loaded: Loaded | None,
     *,
-    asked: int | None,
     remote: bool,
 ) -> Windows:
     details = entry.details or Details()
-    trained, why = details.context_length or None, "/api/tags details.context_length"
+    trained, why = whole(details.context_length), "/api/tags details.context_length"
     if trained is None and shown is not None:
         trained = shown.length("context_length")
         why = "/api/show model_info: <architecture>.context_length"
+    if trained is None and (row := _unwritten_row(entry)) is not None:
+        trained, why = row.facts.trained_context, f"table: {row.evidence}"
     if trained is None and not in_table(entry.name):  # which would win over the table
         trained, why = estimated_window(details.parameter_size), GUESS
+    asked, asked_by = asked_for(provider, entry.name)
     return windows(
         trained=trained,
         trained_evidence=why,
         modelfile=None if shown is None else shown.configured_window,
         asked=asked,
-        loaded=None if loaded is None else loaded.context_length or None,
+        asked_by=asked_by,
+        loaded=None if loaded is None else whole(loaded.context_length),
         # A guess is no window a request could count on.
         remote=remote and why != GUESS,
     )
+
+
+def _unwritten_row(entry: Listed) -> TableRow | None:
+    """The row of a model whose name it does not match as written: in a namespace, in capitals."""
+    return None if in_table(entry.name) else row_of(entry.name)
+
+
+def asked_for(provider: ProviderContext, name: str) -> tuple[int | None, str]:
+    """The window our requests want for a model of this name, by what the user says of it."""
+    users = _resolver(provider).capabilities(DiscoveredModel(wire_id=name))
+    return wished(provider, name, users)
 
 
 def _details(entry: Listed, shown: Shown | None) -> JsonObject:
@@ -263,7 +314,7 @@ def _details(entry: Listed, shown: Shown | None) -> JsonObject:
         ("format", told.format),
         ("families", list(told.families or ()) or None),
         ("capabilities", sorted(names) if names else None),
-        ("embedding_length", told.embedding_length),
+        ("embedding_length", whole(told.embedding_length)),
         ("remote_model", entry.remote_model),
         ("remote_host", entry.remote_host),
         ("modified_at", entry.modified_at),
@@ -285,13 +336,20 @@ def as_listed(provider: ProviderContext, model: ModelInfo) -> ModelInfo:
     found = memory(provider).listed.get(identity(model.wire_id))
     if found is None:
         return model
-    resolver = Resolver(provider.config, TABLE)
     return model.model_copy(
         update={
-            "capabilities": resolver.capabilities(found),
+            "capabilities": _resolver(provider).capabilities(found),
             **{
                 name: getattr(found, name)
                 for name in ("state", "origin", "loaded_context", "digest", "family", "details")
             },
         }
     )
+
+
+def _resolver(provider: ProviderContext) -> Resolver:
+    """Made once: it compiles a pattern for every row of the table."""
+    known = memory(provider)
+    if known.resolver is None:
+        known.resolver = Resolver(provider.config, TABLE)
+    return known.resolver

@@ -7,7 +7,7 @@ and told by a `Notice` if it only tunes it.
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from modelbay.errors import InvalidRequestError, UnsupportedFeatureError
 from modelbay.models.catalog import ModelInfo
@@ -24,26 +24,14 @@ from modelbay.models.chat import (
 )
 from modelbay.models.events import Notice
 from modelbay.models.frozen import JsonObject
-from modelbay_ollama.options import (
-    OPTIONS,
-    REMOVED,
-    RENAMED,
-    KeepAlive,
-    is_load_time,
-    option,
-    options,
-    request_keep_alive,
-)
+from modelbay_ollama.extras import dropped, take_extra
+from modelbay_ollama.options import KeepAlive, options
 from modelbay_ollama.schemas import encode_tool
 from modelbay_ollama.table import parameters
 from modelbay_ollama.thinking import encode_think
 from modelbay_ollama.versions import Version, reaches
 
 SMALL = 7e9  # parameters; below it tools are called badly (S4-98)
-
-# Fields of the native API that a caller may set by their own names.
-_FIELDS = frozenset({"truncate", "shift", "logprobs", "top_logprobs", "_debug_render_only"})
-_TUNING = ("logit_bias", "parallel_tool_calls", "user", "metadata", "store", "service_tier")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +41,19 @@ class Setup:
     Attributes:
         num_ctx: The same for every request to the model; ``None`` leaves it to the server.
         keep_alive: ``None`` leaves it to the server.
+        held: Other load-time options it was loaded with by somebody's explicit word.
     """
 
     version: Version | None = None
     num_ctx: int | None = None
     keep_alive: KeepAlive | None = None
+    held: JsonObject = field(default_factory=dict)
+
+    @property
+    def fixed(self) -> JsonObject:
+        """The load-time options that go with every request."""
+        window: JsonObject = {} if self.num_ctx is None else {"num_ctx": self.num_ctx}
+        return {**self.held, **window}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,35 +78,76 @@ def encode_chat(request: ChatRequest, model: ModelInfo, setup: Setup) -> Encoded
         UnsupportedFeatureError: Something that would change the answer's meaning cannot be sent.
         InvalidRequestError: An option, an image or a call's arguments are malformed.
     """
+    require_messages(request)
     notices: list[Notice] = []
+    messages = encode_messages(request.messages, setup.version)
     body: JsonObject = {
         "model": model.ref.wire_id,
-        "messages": list(encode_messages(request.messages)),
+        "messages": list(messages),
         "stream": request.stream,
     }
-    if any(message.name for message in request.messages if message.role != "tool"):
-        notices.append(_dropped("name", "Ollama's messages have no place for their author's name"))
+    notices += of_names(request)
     _tools(request, model, setup.version, body, notices)
     schema = _format(request, setup.version, body)
+    if schema:
+        _describe(schema, messages)
+    if schema is not None and "tools" in body:
+        notices.append(
+            Notice(
+                "tools_suppressed",
+                "the server holds the answer to the format from its first token on, so the model"
+                " will hardly call a tool; ask for the format once the tools have answered",
+            )
+        )
     think = encode_think(request.reasoning_effort, model, setup.version, notices)
     if think is not None:
         body["think"] = think
     if setup.keep_alive is not None:
         body["keep_alive"] = setup.keep_alive
-    body["options"] = _options(request, model, setup)
-    _extra(request.extra, setup, body, notices)
+    chosen = _options(request, model, setup)
+    thinks = model.capabilities.reasoning is True
+    take_extra(request.extra, chosen, body, notices, thinks=thinks, fixed=setup.fixed)
+    body["options"] = chosen
     asked = "truncate" not in request.extra and reaches(setup.version, 0, 12, 6)
     if asked:
         body["truncate"] = False  # see truncation.py
     return EncodedChat(body, tuple(notices), asked, schema)
 
 
+def require_messages(request: ChatRequest) -> None:
+    """Raises InvalidRequestError: there are none, which the server takes for a load or unload."""
+    if not request.messages:
+        raise InvalidRequestError(
+            "there is no message to answer",
+            hint="send at least one; to load a model alone there is: modelbay load",
+            stage="encode",
+        )
+
+
+def of_names(request: ChatRequest) -> list[Notice]:
+    """What a caller is told who names the authors of messages."""
+    if any(message.name for message in request.messages if message.role != "tool"):
+        return [dropped("name", "Ollama's messages have no place for their author's name")]
+    return []
+
+
+def users_limit(model: ModelInfo) -> int | None:
+    """The limit of an answer that the user has set for this model; no other is sent.
+
+    A limit in the request overrides the Modelfile's own ``num_predict``, and cuts answers off at a
+    number that nobody has asked for.
+    """
+    origin = model.capabilities.provenance.get("max_output_tokens")
+    if origin is None or origin.layer != "user":
+        return None
+    return model.capabilities.max_output_tokens
+
+
 def _options(request: ChatRequest, model: ModelInfo, setup: Setup) -> JsonObject:
-    limit = request.max_tokens or model.capabilities.max_output_tokens
     return options(
         {
-            "num_ctx": setup.num_ctx,
-            "num_predict": limit,
+            **setup.fixed,
+            "num_predict": request.max_tokens or users_limit(model),
             "temperature": request.temperature,
             "top_p": request.top_p,
             "top_k": request.top_k,
@@ -118,65 +155,6 @@ def _options(request: ChatRequest, model: ModelInfo, setup: Setup) -> JsonObject
             "stop": list(request.stop) or None,
         }
     )
-
-
-def _extra(
-    extra: Mapping[str, object], setup: Setup, body: JsonObject, notices: list[Notice]
-) -> None:
-    """The caller's own fields: options among the options, the rest as it is."""
-    chosen = body["options"]
-    assert isinstance(chosen, dict)  # made by `encode_chat`
-    given = dict(extra)
-    inner = given.pop("options", None)
-    if inner is not None and not isinstance(inner, dict):
-        raise InvalidRequestError(
-            f"options must be an object, not {type(inner).__name__}",
-            hint='for example {"options": {"num_ctx": 8192}}',
-            stage="encode",
-        )
-    for name, value in {**(inner or {}), **given}.items():
-        name = RENAMED.get(name, name)
-        if value is None:
-            continue
-        if name == "n":
-            if value != 1:
-                raise _unsupported("one request gives one answer; n", "send the request n times")
-        elif name == "keep_alive":
-            body["keep_alive"] = request_keep_alive(value)
-        elif name in REMOVED:
-            notices.append(_dropped(name, "Ollama no longer has this option"))
-        elif name in _TUNING:
-            notices.append(_dropped(name, "Ollama does not know it"))
-        elif name in OPTIONS or (inner is not None and name in inner):
-            chosen[name] = option(name, value)
-            if is_load_time(name) and chosen[name] != (
-                setup.num_ctx if name == "num_ctx" else None
-            ):
-                notices.append(_reloads(name))
-        elif name == "top_logprobs" and not _is_count(value):
-            raise InvalidRequestError(
-                "top_logprobs must be a whole number from 0 to 20", stage="encode"
-            )
-        else:
-            body[name] = option(name, value)
-            if name == "shift":
-                notices.append(_reloads(name))
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 20
-
-
-def _reloads(name: str) -> Notice:
-    return Notice(
-        "reload",
-        f"{name} is fixed when a model is loaded; each time it changes the server loads the model"
-        " anew",
-    )
-
-
-def _dropped(name: str, why: str) -> Notice:
-    return Notice("dropped_field", f"{name} was left out: {why}")
 
 
 def _unsupported(what: str, hint: str) -> UnsupportedFeatureError:
@@ -249,10 +227,25 @@ def _format(request: ChatRequest, version: Version | None, body: JsonObject) -> 
             return {}
 
 
+def _describe(schema: JsonObject, messages: Sequence[JsonObject]) -> None:
+    """Tell the model the schema: the server holds it to it blindly, if at all.
+
+    Said in the last message of the user: a system message of ours would take the place of the
+    Modelfile's own.
+    """
+    last = next((each for each in reversed(messages) if each["role"] == "user"), None)
+    if last is not None:
+        told = json.dumps(schema, ensure_ascii=False)
+        words = f"Answer with JSON alone, which holds to this JSON Schema: {told}"
+        last["content"] = f"{last['content']}\n\n{words}" if last["content"] else words
+
+
 # --- messages ------------------------------------------------------------------------------------
 
 
-def encode_messages(messages: Sequence[Message]) -> list[JsonObject]:
+def encode_messages(
+    messages: Sequence[Message], version: Version | None = None
+) -> list[JsonObject]:
     """Messages as the server reads them.
 
     Neighbours of one role are made one: some templates keep the tool calls of the first alone
@@ -265,7 +258,7 @@ def encode_messages(messages: Sequence[Message]) -> list[JsonObject]:
     names = {call.id: call.name for message in messages for call in message.tool_calls}
     encoded: list[JsonObject] = []
     for message in messages:
-        one = _message(message, names)
+        one = _message(message, names, version)
         last = encoded[-1] if encoded else None
         if last is not None and last["role"] == one["role"] != "tool":
             _join(last, one)
@@ -274,7 +267,7 @@ def encode_messages(messages: Sequence[Message]) -> list[JsonObject]:
     return encoded
 
 
-def _message(message: Message, names: Mapping[str, str]) -> JsonObject:
+def _message(message: Message, names: Mapping[str, str], version: Version | None) -> JsonObject:
     role = "system" if message.role == "developer" else message.role
     encoded: JsonObject = {"role": role, "content": message.text}
     if not isinstance(message.content, str):
@@ -299,6 +292,8 @@ def _message(message: Message, names: Mapping[str, str]) -> JsonObject:
         name = message.name or names.get(message.tool_call_id or "")
         if name:
             encoded["tool_name"] = name
+            if not reaches(version, 0, 9, 6):  # which do not know that field
+                encoded["content"] = f"{name}: {message.text}"
         if message.tool_call_id is not None:
             encoded["tool_call_id"] = message.tool_call_id
     return encoded

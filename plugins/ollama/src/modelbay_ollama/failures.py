@@ -155,9 +155,27 @@ def _hint(exc: BackendError, text: str, model: str | None) -> str | None:
         return "read the server's log; the file may be broken or too new for this Ollama"
     if "no longer compatible" in text:
         return f"pull it again: modelbay pull {model}" if model else None
+    if "insecure protocol" in text:
+        name = (model or "").partition("/")[2]
+        return f"give that registry https, or: ollama pull --insecure {name}"
+    if "max retries exceeded" in text:
+        return "look at the server's connection to the registry, and ask again: what came is kept"
+    if "access denied" in text:
+        return "check the spelling; if it is somebody's private model: ollama signin"
     if isinstance(exc, BackendBusyError):
         return "the server's queue is full; ask again in a moment"
     return None
+
+
+def is_half(data: bytes) -> bool:
+    """Whether this is the beginning of a record, and not all of it."""
+    if not data.lstrip().startswith(b"{"):
+        return False
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
+    return False
 
 
 def decode_error(data: bytes, exc: Exception, *, begun: bool, partial: str) -> BackendError:

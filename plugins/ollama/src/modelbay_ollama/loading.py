@@ -9,18 +9,23 @@ from modelbay.context import ProviderContext
 from modelbay.errors import (
     BackendBusyError,
     BackendTimeoutError,
+    InvalidRequestError,
+    ModelNotFoundError,
     UnsupportedFeatureError,
 )
+from modelbay.models.capabilities import Capabilities
 from modelbay.models.frozen import JsonObject
 from modelbay.models.manage import Done, Load, ManageEvent, Progress, Unload
 from modelbay_ollama import config
-from modelbay_ollama.answers import Loaded, find_listed, find_loaded
+from modelbay_ollama.answers import Loaded, find_listed
 from modelbay_ollama.asking import ask
-from modelbay_ollama.discovery import look
+from modelbay_ollama.discovery import described, look
 from modelbay_ollama.memory import memory
-from modelbay_ollama.names import identity, require_name
-from modelbay_ollama.options import OPTIONS, option, request_keep_alive
-from modelbay_ollama.residence import remember_window, running
+from modelbay_ollama.names import identity, is_cloud, require_name
+from modelbay_ollama.options import OPTIONS, RENAMED, is_load_time, option, request_keep_alive
+from modelbay_ollama.requests import refuse_cloud
+from modelbay_ollama.residence import remember_window, running, wished
+from modelbay_ollama.window import asked_window, granted_window
 
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
@@ -44,44 +49,79 @@ async def load(provider: ProviderContext, action: Load) -> AsyncIterator[ManageE
     """
     require_name(provider, action.model)
     chosen = config.options(provider)
-    body = _body(provider, action.model, action.options)
     tags, loaded = await look(provider)
     entry = find_listed(tags.models or [], action.model)
+    refuse_cloud(provider, action.model, remote=entry is not None and entry.is_remote)
+    runners = (loaded.models or []) if loaded else []
+    model = Capabilities() if entry is None else await described(provider, entry, runners)
+    wanted = _wanted(action.options)
+    body = _body(provider, action.model, wanted, model)
     digest = None if entry is None else entry.digest
-    before = find_loaded((loaded.models or []) if loaded else [], action.model, digest)
-    if before is not None and _has(before, body) and not action.options:
-        yield Done(message=f"{_words(action.model, before)}", changed=False)
+    before = memory(provider).runner(runners, action.model, digest)
+    if before is not None and not action.options and _has(before, body, model):
+        yield Done(message=_words(action.model, before), changed=False)
         return
     yield Progress(status="loading")
     await _warm(provider, body, action.model, chosen.load_deadline_s)
-    after = find_loaded(await running(provider), action.model, digest)
+    known = memory(provider)
+    fixed = {name: value for name, value in wanted.items() if is_load_time(name)}
+    if fixed and chosen.api == "native":
+        known.held[identity(action.model)] = fixed
+    after = known.runner(await running(provider), action.model, digest)
     remember_window(provider, action.model, after)
     yield Done(message=_words(action.model, after))
 
 
-def _body(provider: ProviderContext, name: str, wanted: JsonObject) -> JsonObject:
+def _wanted(given: JsonObject) -> JsonObject:
+    """The options of a load by Ollama's names, and ``keep_alive``; beside or inside ``options``.
+
+    Raises:
+        InvalidRequestError: There is none of that name, or it is of the wrong type.
+    """
+    inner = given.get("options")
+    beside = {name: value for name, value in given.items() if name != "options"}
+    found: JsonObject = {}
+    for key, value in {**(inner if isinstance(inner, dict) else {}), **beside}.items():
+        name = RENAMED.get(key, key)
+        if name == "keep_alive":
+            found[name] = request_keep_alive(value)
+        elif name not in OPTIONS:
+            raise InvalidRequestError(
+                f"a load has no option '{key}'",
+                hint=f"known: keep_alive, {', '.join(OPTIONS)}",
+                stage="encode",
+            )
+        elif value is not None:
+            found[name] = option(name, value)
+    return found
+
+
+def _body(
+    provider: ProviderContext, name: str, wanted: JsonObject, model: Capabilities
+) -> JsonObject:
+    """The body of a load: what goes with every request to the model, and what is wanted now."""
     chosen = config.options(provider)
     body: JsonObject = {"model": name}
-    if chosen.keep_alive is not None:
-        body["keep_alive"] = chosen.keep_alive
-    found: JsonObject = {} if chosen.num_ctx is None else {"num_ctx": chosen.num_ctx}
-    for key, value in wanted.items():
-        if key == "keep_alive":
-            body[key] = request_keep_alive(value)
-        elif key in OPTIONS:
-            found[key] = option(key, value)
-        else:
-            body[key] = value
-    if found:
-        body["options"] = found
+    lifetime = wanted.get("keep_alive", chosen.keep_alive)
+    if lifetime is not None:
+        body["keep_alive"] = lifetime
+    fixed: JsonObject = dict(memory(provider).held.get(identity(name), {}))
+    fixed |= {key: value for key, value in wanted.items() if key != "keep_alive"}
+    window = fixed.get("num_ctx", wished(provider, name, model)[0])
+    if isinstance(window, int):
+        fixed["num_ctx"] = asked_window(window, model)
+    if fixed:
+        body["options"] = fixed
     return body
 
 
-def _has(entry: Loaded, body: JsonObject) -> bool:
+def _has(entry: Loaded, body: JsonObject, model: Capabilities) -> bool:
     """Whether a model in memory has the window a load would give it."""
     found = body.get("options")
     asked = found.get("num_ctx") if isinstance(found, dict) else None
-    return asked is None or entry.context_length in (None, asked)
+    if not isinstance(asked, int) or entry.context_length is None:
+        return True
+    return entry.context_length == granted_window(asked, model)
 
 
 def _words(name: str, entry: Loaded | None) -> str:
@@ -95,6 +135,7 @@ async def _warm(
     provider: ProviderContext, body: JsonObject, model: str, deadline_s: float | None
 ) -> None:
     """The empty request that loads or unloads: for chat models, or else for embedding ones."""
+    tries = config.options(provider).busy_tries
     try:
         await ask(
             provider,
@@ -104,6 +145,7 @@ async def _warm(
             json={**body, "messages": []},
             model=model,
             deadline_s=deadline_s,
+            busy_tries=tries,
         )
     except UnsupportedFeatureError:  # "does not support chat"
         await ask(
@@ -114,6 +156,7 @@ async def _warm(
             json={**body, "input": ""},
             model=model,
             deadline_s=deadline_s,
+            busy_tries=tries,
         )
 
 
@@ -124,6 +167,7 @@ async def unload(provider: ProviderContext, action: Unload) -> AsyncIterator[Man
     requests of ours are no reason not to begin.
 
     Raises:
+        ModelNotFoundError: It is neither installed nor in memory.
         BackendBusyError: Requests of ours run on it.
         BackendTimeoutError: It was still there after `unload_deadline_s`.
     """
@@ -132,8 +176,16 @@ async def unload(provider: ProviderContext, action: Unload) -> AsyncIterator[Man
     entries = (loaded.models or []) if loaded else []
     if action.model is not None:
         entry = find_listed(tags.models or [], action.model)
-        one = find_loaded(entries, action.model, None if entry is None else entry.digest)
+        one = known.runner(entries, action.model, None if entry is None else entry.digest)
         entries = [] if one is None else [one]
+        if one is None and entry is None and not is_cloud(action.model):
+            require_name(provider, action.model)
+            raise ModelNotFoundError(
+                f"there is no model '{action.model}'",
+                provider_id=provider.id,
+                model=action.model,
+                hint=f"modelbay models {provider.id}",
+            )
     if not entries:
         what = "no model" if action.model is None else action.model
         yield Done(
@@ -154,6 +206,8 @@ async def unload(provider: ProviderContext, action: Unload) -> AsyncIterator[Man
     for runner in entries:
         await _warm(provider, {"model": runner.name, "keep_alive": 0}, runner.name, 15.0)
         known.gone(runner.name)
+        if action.model is not None:
+            known.gone(action.model)
     yield Progress(status="unloading")
     await _until_gone(provider, [runner.name for runner in entries])
     yield Done(message=f"{', '.join(runner.name for runner in entries)} unloaded")

@@ -33,18 +33,17 @@ from modelbay.models.manage import (
     Show,
     Unload,
 )
-from modelbay_ollama import config
 from modelbay_ollama.answers import (
     Listed,
     Loaded,
     Shown,
     VersionBody,
     find_listed,
-    find_loaded,
     parse_parameters,
+    whole,
 )
 from modelbay_ollama.asking import ask, order
-from modelbay_ollama.discovery import discover, look
+from modelbay_ollama.discovery import asked_for, discover, look
 from modelbay_ollama.loading import load, unload
 from modelbay_ollama.memory import memory
 from modelbay_ollama.names import humanise, identity, require_name
@@ -143,7 +142,7 @@ def _runner(entry: Loaded, now: datetime, streams: int) -> RunningModel:
         wire_id=entry.name,
         size_bytes=entry.size,
         vram_bytes=entry.size_vram,
-        context=entry.context_length or None,
+        context=whole(entry.context_length),
         active_streams=streams,
         expires_in_s=left_s,
         details=details,
@@ -151,6 +150,7 @@ def _runner(entry: Loaded, now: datetime, streams: int) -> RunningModel:
 
 
 async def _show(provider: ProviderContext, action: Show) -> AsyncIterator[ManageEvent]:
+    require_name(provider, action.model)
     tags, loaded = await look(provider)
     entry = find_listed(tags.models or [], action.model)
     shown = await ask(
@@ -163,7 +163,7 @@ async def _show(provider: ProviderContext, action: Show) -> AsyncIterator[Manage
     )
     if entry is not None and entry.digest:
         memory(provider).keep_shown(entry.digest, shown)
-    runner = find_loaded(
+    runner = memory(provider).runner(
         (loaded.models or []) if loaded is not None else [],
         action.model,
         None if entry is None else entry.digest,
@@ -171,21 +171,26 @@ async def _show(provider: ProviderContext, action: Show) -> AsyncIterator[Manage
     name = action.model if entry is None else entry.name
     yield ModelDetails(
         wire_id=name,
-        details=_described(name, shown, entry, runner, config.options(provider).num_ctx),
+        details=_described(name, shown, entry, runner, asked_for(provider, name)),
     )
 
 
 def _described(
-    name: str, shown: Shown, entry: Listed | None, runner: Loaded | None, asked: int | None
+    name: str,
+    shown: Shown,
+    entry: Listed | None,
+    runner: Loaded | None,
+    asked: tuple[int | None, str],
 ) -> JsonObject:
     told = shown.details or (entry.details if entry is not None else None)
     remote = bool(shown.remote_host) or (entry is not None and entry.is_remote)
     sizes = windows(
         trained=shown.length("context_length")
-        or (told.context_length if told is not None else None),
+        or (whole(told.context_length) if told is not None else None),
         modelfile=shown.configured_window,
-        asked=asked,
-        loaded=None if runner is None else runner.context_length,
+        asked=asked[0],
+        asked_by=asked[1],
+        loaded=None if runner is None else whole(runner.context_length),
         remote=remote,
     )
     details: JsonObject = {
@@ -273,8 +278,8 @@ async def _delete(provider: ProviderContext, action: Delete) -> AsyncIterator[Ma
 
 async def _copy(provider: ProviderContext, action: Copy) -> AsyncIterator[ManageEvent]:
     """A second name for a model; no bytes are copied. An older model of that name is replaced."""
-    require_name(provider, action.model)
-    require_name(provider, action.to)
+    require_name(provider, action.model, sources=False)
+    require_name(provider, action.to, sources=False)
     body: JsonObject = {"source": action.model, "destination": action.to}
     await order(provider, "POST", "api/copy", body, action.model)
     yield Done(message=f"{action.model} is also {action.to}")

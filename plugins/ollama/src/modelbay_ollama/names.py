@@ -64,19 +64,29 @@ def parse_name(text: str) -> Name | None:
     return Name(host, namespace, model, tag) if _NAMESPACE.fullmatch(namespace) else None
 
 
-def require_name(provider: ProviderContext, text: str) -> None:
+def require_name(provider: ProviderContext, text: str, *, sources: bool = True) -> None:
     """Refuse a name before the wire that the server would call invalid.
+
+    Args:
+        sources: A suffix may say where it shall run: ``:cloud``, ``:local``. Copies and made models
+            take none.
 
     Raises:
         InvalidRequestError: It is empty, or no name.
     """
-    if parse_name(text) is None:
-        raise InvalidRequestError(
-            f"'{text}' is no model name" if text else "the model name is empty",
-            provider_id=provider.id,
-            hint="a name looks like llama3.1:8b, user/model:tag or hf.co/user/repo:Q4_K_M",
-            stage="encode",
-        )
+    message = f"'{text}' is no model name" if text else "the model name is empty"
+    hint = "a name looks like llama3.1:8b, user/model:tag or hf.co/user/repo:Q4_K_M"
+    if sources:
+        try:
+            split_source(text)
+        except ValueError as exc:
+            message, hint = str(exc), "leave one of the two suffixes out"
+        else:
+            if parse_name(pulled_as(text)) is not None:
+                return
+    elif parse_name(text) is not None:
+        return
+    raise InvalidRequestError(message, provider_id=provider.id, hint=hint, stage="encode")
 
 
 def identity(text: str) -> str:
@@ -113,7 +123,7 @@ def split_source(text: str) -> tuple[str, Source]:
         ValueError: It asks for both places at once.
     """
     base, source = _take_suffix(text)
-    if source != "unspecified" and _take_suffix(base)[1] != "unspecified":
+    if source != "unspecified" and _take_suffix(base)[1] not in ("unspecified", source):
         raise ValueError(f'use either :local or :cloud, not both: "{text}"')
     return base, source
 

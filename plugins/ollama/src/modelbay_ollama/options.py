@@ -17,6 +17,9 @@ from modelbay.models.frozen import JsonObject
 KeepAlive: TypeAlias = int | float | str
 OptionType: TypeAlias = Literal["integer", "number", "boolean", "list of strings"]
 
+LEAST_WINDOW = 4  # tokens; the server makes more of less
+_LARGEST = 2**63  # its integers end there
+
 # name -> (type, whether a change makes the server load the model anew)
 OPTIONS: Mapping[str, tuple[OptionType, bool]] = {
     "num_ctx": ("integer", True),
@@ -70,6 +73,8 @@ def option(name: str, value: object) -> JsonValue:
         case "integer":
             number = _number(value)
             if number is not None and float(number).is_integer():
+                if name == "num_ctx" and number < LEAST_WINDOW:
+                    raise _wrong(name, f"at least {LEAST_WINDOW}", number)
                 return int(number)
         case "number":
             number = _number(value)
@@ -108,7 +113,7 @@ def _number(value: object) -> int | float | None:
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,15}(\.[0-9]{1,15})?\s*", value):
         value = float(value)
         return int(value) if value.is_integer() else value
-    if isinstance(value, (int, float)) and math.isfinite(value):
+    if isinstance(value, (int, float)) and -_LARGEST <= value < _LARGEST:  # false for NaN too
         return value
     return None
 
@@ -120,8 +125,11 @@ def _as_it_is(name: str, value: object) -> JsonValue:
 
 
 def _wrong(name: str, wanted: str, value: object) -> InvalidRequestError:
+    given = type(value).__name__
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        given = f"{value}" if -_LARGEST <= value < _LARGEST else "a number of that size"
     return InvalidRequestError(
-        f"the option {name} must be {wanted}, not {type(value).__name__}",
+        f"the option {name} must be {wanted}, not {given}",
         hint=_EXAMPLES.get(name, f"give {name} as {wanted}"),
         stage="encode",
     )
@@ -138,9 +146,13 @@ _EXAMPLES = {
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _PIECE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
-_DAYS = re.compile(r"([+-]?)([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*(d|days?|w|weeks?)")
+_LONG_UNITS = {"d": 86400, "day": 86400, "days": 86400, "w": 604800, "week": 604800}
+_LONG_UNITS["weeks"] = _LONG_UNITS["w"]
+_LONG_PIECE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(days?|d|weeks?|w)")
 _PLAIN = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{1,9})?")
 _FOREVER = ("forever", "always", "inf", "infinite")
+_LONGEST_TEXT = 64
+_LONGEST_S = _LARGEST / 1e9  # what the server counts in nanoseconds: 292 years
 
 
 def keep_alive(value: object) -> KeepAlive:
@@ -149,31 +161,56 @@ def keep_alive(value: object) -> KeepAlive:
     The server refuses numbers as text, days and spaces: ``"300"``, ``"1d"``, ``"5 m"``.
 
     Raises:
-        ValueError: It is no length of time.
+        ValueError: It is no length of time, or longer than the server can count.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return value
-    if isinstance(value, str):
-        text = value.strip().lower()
-        if _PLAIN.fullmatch(text):
-            number = float(text)
-            return int(number) if number.is_integer() else number
-        if text in _FOREVER:
-            return -1
-        if found := _DAYS.fullmatch(text):
-            hours = float(found[2]) * (24 if found[3].startswith("d") else 168)
-            return f"{found[1]}{hours:g}h"
-        text = re.sub(r"\s+", "", text)
-        if keep_alive_s(text) is not None:
-            return text
-    raise ValueError("expected a length of time: seconds, or text such as 10m, 1h30m, 1d, -1")
+    found = _read_keep_alive(value)
+    if found is None:
+        raise ValueError("expected a length of time: seconds, or text such as 10m, 1h30m, 1d, -1")
+    seconds = keep_alive_s(found)
+    if seconds is not None and _LONGEST_S <= seconds < math.inf:
+        raise ValueError("that is longer than 292 years; -1 is for ever")
+    return found
+
+
+def _read_keep_alive(value: object) -> KeepAlive | None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value < 0:
+            return value if value > -_LARGEST else -1
+        return value if value < _LARGEST else None  # also for what is no number
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        return None
+    text = value.strip().lower()
+    if _PLAIN.fullmatch(text):
+        number = float(text)
+        return int(number) if number.is_integer() else number
+    if text in _FOREVER:
+        return -1
+    text = re.sub(r"\s+", "", text)
+    if keep_alive_s(text) is not None:
+        return text
+    return _with_days(text)
+
+
+def _with_days(text: str) -> str | None:
+    """``1d12h`` as ``36h``; ``None`` if it is no such text."""
+    bare = text.lstrip("+-")
+    days = _LONG_PIECE.findall(bare)
+    rest = _LONG_PIECE.sub("", bare)
+    rest_s = keep_alive_s(rest) if rest else 0.0
+    if not days or len(text) - len(bare) > 1 or rest_s is None or rest.startswith(("+", "-")):
+        return None
+    sign = "-" if text.startswith("-") else ""
+    total_s = sum(float(number) * _LONG_UNITS[unit] for number, unit in days) + rest_s
+    if (total_s / 3600).is_integer():
+        return f"{sign}{total_s / 3600:.0f}h"
+    return f"{sign}{total_s:.9f}".rstrip("0").rstrip(".") + "s"
 
 
 def keep_alive_s(value: KeepAlive) -> float | None:
     """Seconds; infinite for what is negative, ``None`` for text that is no duration of Go's."""
     if not isinstance(value, str):
         return math.inf if value < 0 else float(value)
-    text = value.lstrip("+-")
+    text = value[1:] if value.startswith(("+", "-")) else value
     seconds, at = 0.0, 0
     while at < len(text):
         found = _PIECE.match(text, at)

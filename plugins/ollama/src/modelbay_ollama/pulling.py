@@ -21,7 +21,7 @@ from modelbay.wire.lines import LineDecoder
 from modelbay_ollama.answers import Tags, find_listed
 from modelbay_ollama.asking import Refusal, ask, at, raise_explained
 from modelbay_ollama.discovery import TAGS
-from modelbay_ollama.failures import decode_error, reported
+from modelbay_ollama.failures import decode_error, is_half, reported
 from modelbay_ollama.memory import memory
 from modelbay_ollama.names import pulled_as, require_name
 from modelbay_ollama.options import options
@@ -29,6 +29,7 @@ from modelbay_ollama.options import options
 SUCCESS = "success"
 # Later layers are not known yet when the first ones are there, so it is not over at 100 %.
 ALMOST = 0.99
+_AGAIN = "ask for it again; what has come is kept"
 
 _CREATE_FIELDS = frozenset(
     {
@@ -154,7 +155,7 @@ async def create(provider: ProviderContext, action: Create) -> AsyncIterator[Man
     Raises:
         InvalidRequestError: A field is unknown or of the wrong type, or there is no ``from``.
     """
-    require_name(provider, action.model)
+    require_name(provider, action.model, sources=False)
     body: JsonObject = {"model": action.model, "name": action.model, "stream": True}
     for name, value in action.options.items():
         if name not in _CREATE_FIELDS:
@@ -198,8 +199,13 @@ async def _transfer(
                         if progress is not None and progress != shown:
                             shown = progress
                             yield progress
-            if (progress := transfer.feed(lines.close())) is not None:
+            rest = lines.close()
+            if not is_half(rest) and (progress := transfer.feed(rest)) is not None:
                 yield progress
+    except StreamInterruptedError as exc:
+        exc.hint = _AGAIN
+        provider.sign(exc, model)
+        raise
     except BackendError as exc:
         if isinstance(exc, ModelNotFoundError):
             exc.hint = f"check the spelling of '{model}'; names are listed at ollama.com/library"
@@ -211,7 +217,7 @@ async def _transfer(
             "the server ended the transfer without saying that it succeeded",
             provider_id=provider.id,
             model=model,
-            hint="ask for it again; what has come is kept",
+            hint=_AGAIN,
         )
 
 

@@ -2,11 +2,14 @@
 
 from modelbay.context import ProviderContext
 from modelbay.errors import ModelbayError
+from modelbay.models.capabilities import Capabilities
 from modelbay.models.catalog import ModelInfo
-from modelbay_ollama.answers import Loaded, Running, find_loaded
+from modelbay_ollama import config
+from modelbay_ollama.answers import Loaded, Running
 from modelbay_ollama.asking import ask
 from modelbay_ollama.memory import memory
 from modelbay_ollama.names import identity
+from modelbay_ollama.window import granted_window, wished_window
 
 LOOK_S = 1.0  # a look must not hold up the request it is for
 RUNNING_LIMIT = 1024 * 1024
@@ -25,12 +28,32 @@ async def is_cold(provider: ProviderContext, model: ModelInfo, num_ctx: int | No
     entries = await running_or_none(provider)
     if entries is None:
         return model.state == "unloaded"
-    entry = find_loaded(entries, model.wire_id, model.digest)
+    entry = known.runner(entries, model.wire_id, model.digest)
     remember_window(provider, model.wire_id, entry)
     if entry is None:
         return True
-    # Another window than the one it has means another load.
-    return None not in (num_ctx, entry.context_length) and num_ctx != entry.context_length
+    has = entry.context_length
+    # Another window than the one it has means another load. So does none, after one of our own:
+    # the server reuses only what it chose itself.
+    if num_ctx is None:
+        last = known.last_asked(model.wire_id)
+        return last is not None and has == granted_window(last, model.capabilities)
+    return has is not None and has != granted_window(num_ctx, model.capabilities)
+
+
+def wished(provider: ProviderContext, wire_id: str, known: Capabilities) -> tuple[int | None, str]:
+    """The window our requests to a model want, and who wants it; ``None`` leaves it to the server.
+
+    What an explicit load asked for counts until the model is unloaded. The compatibility layer has
+    no place for a window, and a request of another kind that named one would be undone there.
+    """
+    chosen = config.options(provider)
+    if chosen.api == "openai":
+        return None, ""
+    held = memory(provider).held.get(identity(wire_id), {}).get("num_ctx")
+    if isinstance(held, int):
+        return held, "num_ctx of an explicit load"
+    return wished_window(known, chosen.num_ctx)
 
 
 async def running(provider: ProviderContext, deadline_s: float | None = 15.0) -> list[Loaded]:
@@ -64,8 +87,7 @@ def remember_window(provider: ProviderContext, wire_id: str, entry: Loaded | Non
 def known_window(provider: ProviderContext, model: ModelInfo, num_ctx: int | None) -> int | None:
     """The window a request has had, without asking anybody."""
     if num_ctx is not None:
-        trained = model.capabilities.trained_context
-        return num_ctx if trained is None else min(num_ctx, trained)
+        return granted_window(num_ctx, model.capabilities)
     if model.origin == "remote":
         return model.capabilities.context_window
     return memory(provider).windows.get(identity(model.wire_id))
@@ -76,5 +98,6 @@ async def look_at_window(provider: ProviderContext, model: ModelInfo) -> int | N
     entries = await running_or_none(provider)
     if entries is None:
         return None
-    remember_window(provider, model.wire_id, find_loaded(entries, model.wire_id, model.digest))
-    return memory(provider).windows.get(identity(model.wire_id))
+    known = memory(provider)
+    remember_window(provider, model.wire_id, known.runner(entries, model.wire_id, model.digest))
+    return known.windows.get(identity(model.wire_id))

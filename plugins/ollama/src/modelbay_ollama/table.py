@@ -12,6 +12,7 @@ import re
 from fnmatch import fnmatchcase
 
 from modelbay.models.capabilities import CapabilityTable, Facts, TableRow
+from modelbay_ollama.names import parse_name
 
 _SOURCES = {
     "S": "Ollama source v0.33.0-rc2",
@@ -216,9 +217,20 @@ TABLE = CapabilityTable(
 )
 
 
+def row_of(text: str) -> TableRow | None:
+    """The row that knows a model, by its own part of the name: whoever made this copy of it."""
+    return next((row for row in ROWS if fnmatchcase(own_part(text), row.pattern)), None)
+
+
 def in_table(text: str) -> bool:
-    """Whether a row knows a model of this name."""
+    """Whether a row knows a model of this name as it is written, so that the table's layer does."""
     return any(fnmatchcase(text, row.pattern) for row in ROWS)
+
+
+def own_part(text: str) -> str:
+    """``hf.co/sam/Qwen3-8B:Q4`` as ``qwen3-8b:q4``; a bare name has the tag ``latest``."""
+    name = parse_name(text)
+    return text if name is None else f"{name.model}:{name.tag}".lower()
 
 
 def embeds_by_name(text: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from modelbay.models.catalog import ModelInfo
 from modelbay.models.events import Notice
+from modelbay_ollama.extras import dropped
 from modelbay_ollama.names import parse_name
 from modelbay_ollama.versions import Version, reaches
 
@@ -33,23 +34,26 @@ def encode_think(
     Args:
         effort: ``none`` to ``max``; ``None`` leaves it to the model, which means on.
     """
+    wanted = None if effort is None else effort.strip().lower()
     if model.capabilities.reasoning is not True:
-        if effort not in (None, "none"):
-            notices.append(_dropped("this model is not known to think"))
+        if wanted not in (None, "none"):
+            notices.append(dropped("reasoning_effort", "this model is not known to think"))
         return None
     if not reaches(version, 0, 9, 0):
         return None  # the field is unknown there; thoughts come as tags in the text
     levels = _is_gpt_oss(model)
-    if effort == "none":
+    if wanted == "none":
         if levels:
-            notices.append(_dropped("this model cannot be kept from thinking; it thinks little"))
+            told = "reasoning_effort 'none' became 'low': this model cannot be kept from thinking"
+            notices.append(Notice("dropped_field", told))
             return _level("low", version, levels=True)
         return False
-    if effort is None:
+    if wanted is None:
         return True
-    level = _LEVELS.get(effort)
+    level = _LEVELS.get(wanted)
     if level is None:
-        notices.append(_dropped(f"'{effort}' is none of none, low, medium, high, max"))
+        known = ", ".join(("none", *_LEVELS))
+        notices.append(dropped("reasoning_effort", f"{effort!r} is none of {known}"))
         return True
     return _level(level, version, levels=levels)
 
@@ -70,7 +74,3 @@ def _is_gpt_oss(model: ModelInfo) -> bool:
     name = parse_name(model.ref.wire_id)
     family = (model.family or "").replace("-", "")
     return family == "gptoss" or (name is not None and name.model.lower().startswith("gpt-oss"))
-
-
-def _dropped(why: str) -> Notice:
-    return Notice("dropped_field", f"reasoning_effort was left out: {why}")

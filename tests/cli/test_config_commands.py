@@ -1,0 +1,242 @@
+"""Mirrors commands/config.py: check, edit, schema, set and unset."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Installation, Invoke
+from cli.terminal import on_a_terminal
+from modelbay.config_edit import TEMPLATE
+from modelbay.config_schema import schema
+
+
+def editor(installation: Installation, program: str, name: str = "EDITOR") -> None:
+    """Make an editor of a program that finds the file's path in ``path``."""
+    script = installation.home.parent / f"{name}.py"
+    script.write_text(
+        f"import sys\nfrom pathlib import Path\npath = Path(sys.argv[-1])\n{program}\n"
+    )
+    installation.setenv(name, shlex.join([sys.executable, str(script), "--wait"]))
+
+
+@pytest.fixture(autouse=True)
+def no_editor(installation: Installation) -> None:
+    for name in ("VISUAL", "EDITOR"):
+        installation.patch.delenv(name, raising=False)
+
+
+# --- check ----------------------------------------------------------------------------------------
+
+
+def test_a_good_file_is_exit_code_0_and_nothing_on_stdout(
+    installation: Installation, invoke: Invoke
+) -> None:
+    result = invoke("config", "check")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"{installation.file} is good\n"
+
+
+def test_a_missing_file_is_normal(installation: Installation, invoke: Invoke) -> None:
+    """S0-70."""
+    installation.file.unlink()
+
+    assert invoke("config", "check").exit_code == 0
+
+
+def test_every_problem_is_told_with_its_place_and_its_fix(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.configure(
+        {"id": "desk", "baseUrl": "desk:1", "probe_timeout_s": 1},
+        {"id": "desk"},
+        {"id": "novel", "kind": "novel"},
+        defaultProvider="tower",
+        theme="dark",
+    )
+
+    result = invoke("config", "check", "--json")
+
+    found = [(f["level"], f["code"], f["subject"], f["fix"]) for f in json.loads(result.stdout)]
+    assert result.exit_code == 2
+    assert found == [
+        ("error", "unknown_key", "configuration", "modelbay config unset theme"),
+        (
+            "error",
+            "unknown_key",
+            "configuration",
+            "modelbay providers unset desk probe_timeout_s"
+            "   # names are camelCase here: 'probeTimeoutS'",
+        ),
+        (
+            "error",
+            "scheme_missing",
+            "configuration",
+            "modelbay providers set desk baseUrl http://desk:1",
+        ),
+        (
+            "error",
+            "default_provider_unknown",
+            "configuration",
+            "modelbay config unset defaultProvider",
+        ),
+        ("error", "kind_not_installed", "provider novel", "pip install modelbay-novel"),
+    ]
+
+
+def test_a_misspelt_key_is_not_taken_out_but_renamed(
+    installation: Installation, invoke: Invoke
+) -> None:
+    """Taking out a misspelt "providers" would lose them all."""
+    installation.file.write_text('{"provider": [{"id": "a", "kind": "fake"}]}')
+
+    [found] = json.loads(invoke("config", "check", "--json").stdout)
+
+    assert found["fix"] == "modelbay config edit   # /provider: did you mean 'providers'?"
+
+
+def test_check_asks_no_server(installation: Installation, invoke: Invoke) -> None:
+    installation.configure({"id": "desk", "mode": "down"})
+
+    assert invoke("config", "check").exit_code == 0
+
+
+# --- edit -----------------------------------------------------------------------------------------
+
+
+def test_edit_makes_a_missing_file_and_opens_it(installation: Installation, invoke: Invoke) -> None:
+    installation.file.unlink()
+    seen = installation.home.parent / "seen"
+    editor(installation, f"Path({str(seen)!r}).write_text(path.read_text())")
+
+    result = invoke("config", "edit")
+
+    assert (result.exit_code, result.stdout) == (0, f"{installation.file} is good\n")
+    assert seen.read_text() == installation.file.read_text() == TEMPLATE
+
+
+def test_what_is_wrong_is_said_and_the_text_stays(
+    installation: Installation, invoke: Invoke
+) -> None:
+    text = '{"providers": [{"id": "a", "kind": "fake",}], "mine": 1}'
+    editor(installation, f"path.write_text({text!r})")
+
+    result = invoke("config", "edit")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "not JSON" in result.stderr
+    assert "[file_malformed]" in result.stderr
+    assert installation.file.read_text() == text
+
+
+def test_every_wrong_place_is_said_with_its_pointer(
+    installation: Installation, invoke: Invoke
+) -> None:
+    text = '{"providers": [{"id": "a", "kind": "fake", "baseUrl": 1, "probeTimeoutS": 0}]}'
+    editor(installation, f"path.write_text({text!r})")
+
+    stderr = invoke("config", "edit").stderr
+
+    assert f"{installation.file}#/providers/0/baseUrl: " in stderr
+    assert f"{installation.file}#/providers/0/probeTimeoutS: " in stderr
+
+
+def test_on_a_terminal_it_can_be_edited_again_until_it_is_good(installation: Installation) -> None:
+    editor(installation, "path.write_text('{}' if path.read_text() == '{' else '{')")
+
+    shown = on_a_terminal(installation, "config", "edit", answers=["y"])
+
+    assert "[file_malformed]" in shown
+    assert shown.splitlines()[-1] == f"{installation.file} is good"
+    assert installation.file.read_text() == "{}"
+
+
+def test_on_a_terminal_it_can_be_left_wrong(installation: Installation) -> None:
+    editor(installation, "path.write_text('{')")
+
+    on_a_terminal(installation, "config", "edit", answers=["n"], code=2)
+
+    assert installation.file.read_text() == "{"
+
+
+def test_a_malformed_file_can_be_mended_with_edit(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.file.write_text("{")
+    editor(installation, "path.write_text('{}')")
+
+    assert invoke("config", "edit").exit_code == 0
+
+
+def test_visual_comes_before_editor(installation: Installation, invoke: Invoke) -> None:
+    editor(installation, "sys.exit(3)")
+    editor(installation, "pass", "VISUAL")
+
+    assert invoke("config", "edit").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("/no/such/editor", "cannot be started: No such file"),
+        ("'unclosed", "cannot be read: No closing quotation"),
+        (shlex.join([sys.executable, "-c", "raise SystemExit(3)"]), "ended with code 3"),
+    ],
+)
+def test_an_editor_that_fails_is_an_error_with_a_hint(
+    installation: Installation, invoke: Invoke, command: str, said: str
+) -> None:
+    before = installation.file.read_text()
+    installation.setenv("EDITOR", command)
+
+    result = invoke("config", "edit")
+
+    assert (result.exit_code, said in result.stderr, "hint:" in result.stderr) == (2, True, True)
+    assert installation.file.read_text() == before
+
+
+def test_without_any_editor_the_hint_names_one(
+    installation: Installation, invoke: Invoke, tmp_path: Path
+) -> None:
+    installation.patch.setenv("PATH", str(tmp_path / "empty"))
+
+    assert "hint: EDITOR=nano modelbay config edit" in invoke("config", "edit").stderr
+
+
+# --- schema, set, unset ---------------------------------------------------------------------------
+
+
+def test_the_schema_is_printed_whatever_the_file_holds(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.file.write_text("{")
+
+    assert json.loads(invoke("config", "schema").stdout) == schema()
+
+
+def test_set_and_unset_change_one_place(installation: Installation, invoke: Invoke) -> None:
+    before = installation.file.read_text()
+
+    assert invoke("config", "set", "defaultProvider", "desk").stdout == "defaultProvider is set\n"
+    changed = installation.file.read_text()
+    assert json.loads(changed)["defaultProvider"] == "desk"
+    assert invoke("config", "unset", "defaultProvider").exit_code == 0
+    assert installation.file.read_text() == before
+
+
+def test_a_list_is_json(installation: Installation, invoke: Invoke) -> None:
+    assert invoke("config", "set", "wrappers", '["a", "b"]').exit_code == 0
+    assert json.loads(installation.file.read_text())["wrappers"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("theme", "dark"), ("providers", "[]")])
+def test_what_is_no_key_of_the_top_is_refused(
+    installation: Installation, invoke: Invoke, key: str, value: str
+) -> None:
+    before = installation.file.read_text()
+
+    assert invoke("config", "set", key, value).exit_code == 2
+    assert installation.file.read_text() == before
