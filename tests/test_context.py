@@ -67,3 +67,11 @@ def test_keys_and_header_values_are_taken_out_of_a_text(text: str, shown: str) -
     held = context(apiKey="sk-secret", headers={"X-Team": "blue-team", "X-N": "1"})
 
     assert held.redact(text) == shown
+
+
+def test_what_an_address_hides_is_taken_out_of_a_text_too() -> None:
+    """Servers echo the header that is made of it, and messages name addresses."""
+    held = context("http://me:pass%40word@desk:1?token=query-secret")
+    told = "Basic bWU6cGFzc0B3b3Jk, pass@word, pass%40word, http://desk:1?token=query-secret"
+
+    assert held.redact(told) == "Basic ***, ***, ***, http://desk:1?***"

@@ -1,7 +1,9 @@
 """What a hook may know and use: the provider it is about, and what the host lends it."""
 
+import base64
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from modelbay.errors import ConfigError, ModelbayError
 from modelbay.models.provider import ProviderConfig
@@ -139,13 +141,27 @@ class ProviderContext:
         return client
 
     def redact(self, text: str) -> str:
-        """The text without the key and the header values; servers echo them in their errors."""
-        key = self.config.api_key
-        secrets = [] if key is None else [key.get_secret_value()]
-        for secret in (*secrets, *self.config.headers.values()):
-            if len(secret) >= _SHORTEST_SECRET:
-                text = text.replace(secret, "***")
+        """The text without the key, the header values and what an address hides.
+
+        Servers echo them in their errors.
+        """
+        for secret in self._secrets():
+            text = text.replace(secret, "***")
         return text
+
+    def _secrets(self) -> list[str]:
+        """Longest first: one may be a part of another."""
+        config = self.config
+        found = [*config.headers.values()]
+        if config.api_key is not None:
+            found.append(config.api_key.get_secret_value())
+        address = urlsplit(config.base_url)
+        found.append(address.query)
+        if address.username:
+            user, password = unquote(address.username), unquote(address.password or "")
+            pair = f"{user}:{password}".encode()
+            found += [password, address.password or "", base64.b64encode(pair).decode()]
+        return sorted((s for s in found if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
 
     def sign(self, error: ModelbayError, model: str | None = None) -> None:
         """Put into an error who it came from, and take this provider's secrets out of it."""

@@ -19,6 +19,7 @@ from modelbay_gateway.ollama.surface import SURFACE as OLLAMA
 from modelbay_gateway.openai.surface import SURFACE as OPENAI
 from modelbay_gateway.own.metering import metered
 from modelbay_gateway.own.surface import SURFACE as OWN
+from modelbay_gateway.page.surface import SURFACE as PAGE
 from modelbay_gateway.refusal import Refusal, Refused, internal, of_error
 from modelbay_gateway.security import Access, Guard
 from modelbay_gateway.surface import Header, Surface
@@ -27,7 +28,7 @@ log = logging.getLogger("modelbay.gateway")
 
 # The first route that fits answers. Both of the first two have lists of models, and Anthropic's is
 # for requests that name its version.
-SURFACES: tuple[Surface, ...] = (ANTHROPIC, OPENAI, OLLAMA, OWN)
+SURFACES: tuple[Surface, ...] = (ANTHROPIC, OPENAI, OLLAMA, OWN, PAGE)
 
 _NOBODY = Caller("", frozenset())  # until the guard has said who it is
 _DOUBLED = re.compile(r"^/v1(?:/v1)+(?=/|$)")  # a base that ends in /v1, and a path that begins so

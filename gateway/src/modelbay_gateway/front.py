@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call, Endpoint
 from modelbay_gateway.openai.encode import refusal_headers, refuse
+from modelbay_gateway.page.surface import index, wants_page
 from modelbay_gateway.scopes import Scope
 from modelbay_gateway.surface import Surface
 
@@ -17,10 +18,14 @@ OPEN = frozenset(("/", "/health"))
 
 
 def routes(bay: Bay) -> Sequence[BaseRoute]:
-    """``/`` says what this is, ``/health`` that it lives; neither asks a provider."""
+    """``/`` is the page, or says what this is; ``/health`` that it lives. No provider is asked."""
 
     async def front(call: Call) -> None:
-        await call.reply(msgspec.json.encode({"name": "modelbay", "version": VERSION}))
+        if wants_page(call):
+            await index(call)
+            return
+        about = msgspec.json.encode({"name": "modelbay", "version": VERSION})
+        await call.reply(about, headers=((b"vary", b"Accept"),))
 
     async def health(call: Call) -> None:
         await call.reply(msgspec.json.encode({"status": "ok", "version": VERSION}))

@@ -10,6 +10,7 @@ import httpx2 as httpx
 
 import pretend
 from gateway.serving import HELLO, Reply, acme
+from modelbay.errors import ModelNotFoundError
 from modelbay.models.capabilities import CapabilityTable
 from modelbay.models.catalog import DiscoveredModel, ModelState
 from modelbay.models.manage import (
@@ -75,7 +76,8 @@ class Lab:
         self._news.add(queue)
         try:
             while True:
-                yield await queue.get()
+                await queue.get()
+                yield
         finally:
             self._news.discard(queue)
 
@@ -83,6 +85,9 @@ class Lab:
         self.done.append(action)
         if self.error is not None:
             raise self.error
+        name = getattr(action, "model", None)
+        if name is not None and name not in self.models:
+            raise ModelNotFoundError("there is no such model")
         match action:
             case Load(model=name):
                 self._set(name, "loading")

@@ -316,3 +316,16 @@ def test_a_warm_up_of_a_model_that_is_gone_is_refused(open_lab: Open) -> None:
     answer = client.post("/conversations/trip/warm", json={})
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_model")
+
+
+def test_a_bare_name_of_another_provider_is_remembered_as_that_ones(start: Start, raw: Raw) -> None:
+    """S0-31, S0-72: also right after the start, before anybody has looked."""
+
+    def lists(provider: Any) -> Any:
+        return pretend.lists("m" if provider.config.id == "desk" else "x")()
+
+    providers = [pretend.config(), pretend.config("lab")]
+    module = acme(discover_models=lambda provider: lists(provider))
+    client = raw(start(pretend.host(providers, acme=module), store=open_store(":memory:")))
+
+    assert put(client, "x") == told("lab/x")

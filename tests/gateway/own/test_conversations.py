@@ -149,3 +149,12 @@ def test_what_cannot_be_is_refused(open_lab: Open, method: str, path: str, body:
 
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_part_of_a_message_that_does_not_say_what_it_is_is_named(open_lab: Open) -> None:
+    message = {"role": "user", "content": [{"text": "hi"}]}
+
+    answer = open_lab().post("/conversations/t/messages", json={"messages": [{"message": message}]})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"].startswith("messages.0.message.content")

@@ -77,7 +77,8 @@ def test_when_it_says_done_the_catalogue_knows(open_lab: Open) -> None:
 def test_a_model_is_named_by_its_ref_or_as_its_server_does(
     open_lab: Open, written: str, meant: str
 ) -> None:
-    lab = Lab(**{"new": "unloaded", "lab/a": "unloaded", "hf.co/u/m": "unloaded"})
+    lab = Lab()
+    lab.models |= {"new": "unloaded", "lab/a": "unloaded", "hf.co/u/m": "unloaded"}
     client = open_lab(lab)
 
     posted(client, MANAGE, {"action": "load", "model": written})

@@ -1,8 +1,6 @@
 """Mirrors modelbay_gateway/own/openapi.py: the document against the routes and real answers."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +8,6 @@ import httpx2 as httpx
 import pytest
 from starlette.routing import BaseRoute, Route
 
-from gateway.own.conftest import Open
 from gateway.own.lab import Lab, lab_host
 from gateway.serving import serve
 from modelbay.state import open_store
@@ -105,31 +102,3 @@ def test_a_route_nobody_has_described_is_there_too() -> None:
     paths: Any = found["paths"]
     assert list(paths) == ["/later/{x}"]
     assert paths["/later/{x}"]["post"]["summary"]
-
-
-# --- schemathesis ---------------------------------------------------------------------------------
-
-EXAMPLES = 12  # of every operation: half a minute for all of them
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("schemathesis") is None,
-    reason="NOT CHECKED: schemathesis is not installed, so the document is compared with no answers",
-)
-def test_generated_requests_get_documented_answers_and_no_5xx(
-    open_lab: Open, document: Any
-) -> None:
-    import schemathesis
-    from schemathesis.checks import not_a_server_error
-    from schemathesis.specs.openapi.checks import (
-        content_type_conformance,
-        response_schema_conformance,
-        status_code_conformance,
-    )
-
-    assert sys.version_info
-    assert schemathesis
-    assert not_a_server_error
-    assert content_type_conformance
-    assert response_schema_conformance
-    assert status_code_conformance

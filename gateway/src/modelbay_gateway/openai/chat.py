@@ -11,6 +11,7 @@ from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call, Header
 from modelbay_gateway.openai.decode import decode_chat
 from modelbay_gateway.openai.encode import ChatEncoder, new_id, whole_chat
+from modelbay_gateway.own.turn import resolve_turn
 from modelbay_gateway.refusal import Refused, ended_badly, of_error
 
 FLAGS = 32
@@ -21,10 +22,9 @@ async def chat(bay: Bay, call: Call) -> None:
     """Answer one chat turn, streamed or at once."""
     asked = decode_chat(await call.body(), routing=flags(call))
     conversation_id = call.header(b"x-conversation-id") or asked.conversation_id
-    wanted = await bay.turn(conversation_id, asked.model, persist=asked.persist)
-    model = await bay.find(wanted)
+    turn = await resolve_turn(bay, conversation_id, asked.model, persist=asked.persist)
+    model, name = turn.model, turn.name
     id, created = new_id("chatcmpl-"), int(bay.wall_clock())
-    name = wanted or model.id
     window = model.capabilities.context_window
     if asked.request.stream:
         encoder = ChatEncoder(

@@ -21,6 +21,15 @@ class SetModelRequest(Frozen):
     model: str | None
 
 
+class ModelResponse(Frozen):
+    """A `ConversationModel` in the names it has on the wire (S2-05)."""
+
+    conversationId: str  # noqa: N815
+    model: str | None
+    resolvable: bool | None
+    fallback: str | None
+
+
 class WarmRequest(Frozen):
     """The model to make ready; ``null`` leaves it to the conversation (S2-17)."""
 
@@ -41,7 +50,7 @@ async def write(bay: Bay, call: Call) -> None:
     """Remember a model, without asking whether there is one (S2-09, S2-21); answers with it."""
     id = conversation_id(call)
     model = (await body_of(call, _SET)).model
-    wanted = written(bay, model) if model else None
+    wanted = await written(bay, model) if model else None
     await _reply(bay, call, id, await store_of(bay).set_conversation_model(id, wanted))
 
 
@@ -61,4 +70,10 @@ async def warm(bay: Bay, call: Call) -> None:
 
 async def _reply(bay: Bay, call: Call, id: str, stored: str | None) -> None:
     found = await described(bay, id, stored)
-    await call.reply(found.model_dump_json().encode())
+    answer = ModelResponse(
+        conversationId=found.conversation_id,
+        model=found.model,
+        resolvable=found.resolvable,
+        fallback=found.fallback,
+    )
+    await call.reply(answer.model_dump_json().encode())

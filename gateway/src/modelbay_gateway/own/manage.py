@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pydantic import TypeAdapter, ValidationError
 
 from modelbay.host.streams import EventStream
-from modelbay.models.manage import Action, Copy, Create, Delete, Done, ManageEvent, Unload
+from modelbay.models.manage import Action, Copy, Create, Delete, Done, ManageEvent, Progress, Unload
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.fields import parse
@@ -51,10 +51,16 @@ def managed(bay: Bay, provider_id: str, action: Action) -> EventStream[ManageEve
 
 
 async def _managed(bay: Bay, provider_id: str, action: Action) -> AsyncIterator[ManageEvent]:
+    has_begun = False
     async with bay.host.manage(provider_id, action) as events:
         async for event in events:
             if isinstance(event, Done):
                 await bay.host.refresh(provider_id)
+            elif isinstance(event, Progress) and not has_begun:
+                has_begun = True
+                if bay.host.registry.listener is not None:
+                    # Those who watch see it loading now, and not at the next look.
+                    await bay.host.refresh(provider_id, force=True)
             yield event
 
 

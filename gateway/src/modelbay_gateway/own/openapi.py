@@ -44,7 +44,7 @@ DESCRIPTION = Operation(
 
 
 def described(routes: Sequence[BaseRoute]) -> JsonObject:
-    """An OpenAPI 3.1 document about these routes."""
+    """An OpenAPI 3.2 document about these routes."""
     served = list(_served(routes))
     own = [route.endpoint.operation for route, _ in served if isinstance(route.endpoint, Described)]
     schemas, components = _schemas(own)
@@ -65,7 +65,7 @@ def described(routes: Sequence[BaseRoute]) -> JsonObject:
         # Two protocols may share a path, told apart by a header; the first one is described.
         paths.setdefault(path, {}).setdefault(method.lower(), about)
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.2.0",
         "info": {"title": "modelbay", "version": VERSION},
         "paths": dict(sorted(paths.items())),
         "components": {
@@ -95,7 +95,7 @@ def _schemas(own: Sequence[Operation]) -> tuple[Schemas, Schema]:
         wanted.append((_name(each), "serialization", TypeAdapter(each.gives)))
         if each.takes is not None:
             wanted.append((_name(each), "validation", TypeAdapter(each.takes)))
-    schemas, definitions = TypeAdapter.json_schemas(wanted, ref_template=_REF)
+    schemas, definitions = TypeAdapter.json_schemas(wanted, by_alias=False, ref_template=_REF)
     components: Schema = definitions["$defs"]
     for each in own:
         for name, schema in each.also.items():
@@ -127,13 +127,10 @@ def _about(operation: Operation, schemas: Schemas) -> Schema:
         "responses": {
             "200": {
                 "description": protocols.ANSWERS[operation.form],
-                "content": {protocols.TYPES[operation.form]: {"schema": gives}},
+                "content": {protocols.TYPES[operation.form]: _media(operation, gives)},
             }
         },
     }
-    if operation.form == "events":  # each event's data; the answer itself is text
-        media = about["responses"]["200"]["content"][protocols.TYPES["events"]]
-        media["schema"], media["x-event"] = {"type": "string"}, gives
     if operation.takes is not None:
         takes = schemas[_name(operation), "validation"]
         about["requestBody"] = {
@@ -143,6 +140,12 @@ def _about(operation: Operation, schemas: Schemas) -> Schema:
     for status in sorted({*protocols.ALWAYS, *operation.statuses}):
         about["responses"][str(status)] = {"$ref": f"#/components/responses/{status}"}
     return about
+
+
+def _media(operation: Operation, gives: Schema) -> Schema:
+    if operation.form == "events":
+        return protocols.events(gives)
+    return {"schema": gives}
 
 
 def _refusal(status: int) -> Schema:

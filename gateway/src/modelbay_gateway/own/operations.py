@@ -3,7 +3,7 @@
 from modelbay.models.catalog import CatalogChange
 from modelbay.models.manage import Action, ManageEvent
 from modelbay.state import limits
-from modelbay.state.records import Conversation, ConversationModel, Page, StoredMessage
+from modelbay.state.records import Conversation, Page, StoredMessage
 from modelbay_gateway.own import (
     catalog,
     conversation_model,
@@ -126,7 +126,7 @@ OPERATIONS: tuple[Operation, ...] = (
         conversation_model.read,
         "chat",
         "The model a conversation remembers.",
-        ConversationModel,
+        conversation_model.ModelResponse,
         statuses=_STORE,
     ),
     Operation(
@@ -135,7 +135,7 @@ OPERATIONS: tuple[Operation, ...] = (
         conversation_model.write,
         "chat",
         "Remember a model for a conversation, or clear it.",
-        ConversationModel,
+        conversation_model.ModelResponse,
         takes=conversation_model.SetModelRequest,
         statuses=_STORE,
     ),

@@ -109,14 +109,22 @@ _KNOWN: dict[tuple[str, str], tuple[str, str, str | None, _Fields]] = {
 }
 
 
+def events(document: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The media type object of a stream of events, each with a JSON document like this."""
+    data: dict[str, Any] = {"type": "string"}
+    if document is not None:
+        data |= {"contentMediaType": JSON, "contentSchema": document}
+    return {"itemSchema": {"type": "object", "required": ["data"], "properties": {"data": data}}}
+
+
 def about(method: str, path: str) -> dict[str, Any]:
     """An operation object for a route of another protocol, which its own documents describe."""
     key = method, path.removeprefix("/v1") or "/"
     summary, tag, streamed, fields = _KNOWN.get(key, ("Of another protocol.", "other", None, {}))
     anything = {"schema": {"type": "object"}}
-    content = {JSON: anything}
+    content: dict[str, Any] = {JSON: anything}
     if streamed is not None:
-        content[streamed] = {"schema": {"type": "string"}}
+        content[streamed] = events() if streamed == _EVENTS else {"itemSchema": {"type": "object"}}
     found: dict[str, Any] = {
         "summary": summary,
         "tags": [tag],

@@ -15,7 +15,6 @@ from modelbay_gateway.refusal import Refused
 T = TypeVar("T")
 
 _REASON_CHARS = 200
-_TAG = "action"  # what tells variants of one body apart; the only ones there are
 # These repeat what stood there, which may be a secret in the wrong place.
 _TELLING = frozenset(("union_tag_invalid", "value_error", "assertion_error"))
 
@@ -35,7 +34,7 @@ async def body_of(call: Call, adapter: TypeAdapter[T]) -> T:
 
 def refused(exc: ValidationError) -> Refused:
     """The first thing that is wrong; its value is not repeated."""
-    first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = exc.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(step) for step in first["loc"])[:_REASON_CHARS]
     match first["type"]:
         case "json_invalid":
@@ -43,7 +42,8 @@ def refused(exc: ValidationError) -> Refused:
         case "missing":
             return Refused("missing_field", f"'{field}' is missing", field=field)
         case "union_tag_not_found":
-            where = f"{field}.{_TAG}" if field else _TAG
+            tag = str(first["ctx"]["discriminator"]).strip("'")
+            where = f"{field}.{tag}" if field else tag
             return Refused("missing_field", f"'{where}' is missing", field=where)
         case kind:
             reason = "it is none of those there are" if kind in _TELLING else first["msg"]

@@ -42,7 +42,7 @@ async def resolve_turn(
     remembered = None
     if bay.store is not None and conversation_id:
         if requested and persist:
-            await bay.store.turn(conversation_id, written(bay, requested))
+            await bay.store.turn(conversation_id, await written(bay, requested))
         elif not requested:
             remembered = (await bay.store.turn(conversation_id)).model
     wanted = requested or remembered
@@ -62,13 +62,16 @@ async def resolve_turn(
     return ResolvedTurn(model, wanted or model.id)
 
 
-def written(bay: Bay, text: str) -> str:
+async def written(bay: Bay, text: str) -> str:
     """How a model is remembered: as its ref, where it is listed or the provider is clear.
 
     A text that means nothing is remembered as it is (S2-21).
     """
     try:
         found = bay.listed(text)
+        if found is None:  # which provider's it is may come out at the first look
+            await bay.catalog()
+            found = bay.listed(text)
     except UnknownModelError:  # several providers list it
         return text
     return rules.composite(text, listing(bay)) if found is None else found.id

@@ -1,0 +1,116 @@
+import { Catalogue } from "./catalogue.js";
+import { Chat } from "./chat.js";
+import { Composer } from "./composer.js";
+import { Conversations } from "./conversations.js";
+import { Drawer } from "./drawer.js";
+import { Favourites } from "./favourites.js";
+import { complain, tell } from "./notice.js";
+import { Picker } from "./picker.js";
+import { askSettings } from "./settings.js";
+import { Sidebar } from "./sidebar.js";
+import { startTheme } from "./theme.js";
+import { Thread } from "./thread.js";
+import { Work } from "./work.js";
+
+const at = (id) => document.getElementById(id);
+
+const catalogue = new Catalogue();
+const favourites = new Favourites();
+const conversations = new Conversations();
+const work = new Work();
+const picker = new Picker(at("picker"), { catalogue, favourites, work });
+const sidebar = new Sidebar(conversations);
+const composer = new Composer(at("composer"));
+const chat = new Chat({ conversations, catalogue, composer, thread: new Thread(at("thread")) });
+const left = new Drawer(at("conversations"), at("open-conversations"), "(min-width: 60rem)");
+const right = new Drawer(at("picker"), at("current-model"), "(min-width: 82rem)");
+
+/** Do it, and say so if it fails. */
+const attempt = (doing) => doing().catch(complain);
+
+startTheme(at("theme"));
+at("open-conversations").addEventListener("click", () => left.open());
+at("current-model").addEventListener("click", () => right.open());
+at("use-default").addEventListener("click", () => attempt(() => chat.setModel(null)));
+at("open-settings").addEventListener("click", () =>
+  attempt(async () => {
+    const settings = await askSettings(chat.settings);
+    if (settings) await chat.setSettings(settings);
+  }),
+);
+
+picker.addEventListener("choose", ({ id }) => {
+  right.close();
+  attempt(() => chat.setModel(id));
+});
+for (const what of ["once", "beside"]) {
+  picker.addEventListener(what, ({ id }) => {
+    right.close();
+    chat.choose(what, id);
+    composer.focus();
+  });
+}
+
+sidebar.addEventListener("new", () => {
+  left.close();
+  if (wanted()) location.hash = "";
+  else attempt(() => chat.begin());
+  composer.focus();
+});
+sidebar.addEventListener("open", ({ id }) => {
+  left.close();
+  location.hash = `/c/${encodeURIComponent(id)}`;
+});
+
+chat.addEventListener("model", showModel);
+catalogue.addEventListener("change", showModel);
+chat.addEventListener("moved", () => {
+  const isListed = conversations.items.some((each) => each.id === chat.id);
+  sidebar.current = chat.id;
+  if (isListed && wanted() !== chat.id) history.replaceState(null, "", `#/c/${encodeURIComponent(chat.id)}`);
+});
+catalogue.addEventListener("offline", ({ failure }) => complain(failure));
+catalogue.addEventListener("online", () => tell("The gateway answers again"));
+addEventListener("hashchange", () => attempt(follow));
+
+function showModel() {
+  const { model, fallback, resolvable } = chat.model;
+  const id = chat.asked;
+  const known = id && catalogue.model(id);
+  at("current-name").textContent = id ?? "Choose a model";
+  at("current-note").textContent = noteOf(model, resolvable, fallback);
+  at("current-model").querySelector(".dot").dataset.state = known ? known.state : "unknown";
+  at("use-default").hidden = model === null;
+  picker.current = id;
+}
+
+function noteOf(model, resolvable, fallback) {
+  if (chat.asked && chat.asked !== model && chat.asked !== fallback) return "this turn";
+  if (model === null) return fallback ? "default" : "";
+  if (resolvable !== false) return "";
+  return fallback ? `gone; ${fallback} is there` : "gone";
+}
+
+/** The conversation that the address names. */
+function wanted() {
+  const found = /^#\/c\/(.+)$/.exec(location.hash);
+  return found ? decodeURIComponent(found[1]) : null;
+}
+
+async function follow() {
+  const id = wanted();
+  if (id === chat.id) return;
+  try {
+    if (id) await chat.open(id);
+    else await chat.begin();
+  } catch (caught) {
+    await chat.begin();
+    throw caught;
+  }
+}
+
+catalogue.refresh();
+catalogue.follow();
+attempt(() => favourites.read());
+attempt(() => conversations.read());
+attempt(follow);

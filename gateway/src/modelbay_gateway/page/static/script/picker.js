@@ -1,0 +1,327 @@
+import { element } from "./element.js";
+import { openMenu } from "./menu.js";
+import { complain, say, tell } from "./notice.js";
+import { ask } from "./question.js";
+import { rowMark, shownRow } from "./row.js";
+import { Rows } from "./rows.js";
+import { sections } from "./sections.js";
+import { workList } from "./work-list.js";
+
+const HEIGHTS = { section: 44, model: 66, hidden: 40 };
+const TICK_MS = 1000;
+
+/**
+ * The list of models. Events: `choose`, `once` and `beside`, each with `.id`.
+ *
+ * It is a grid with one stop for Tab: arrows go through rows and through what stands in them.
+ */
+export class Picker extends EventTarget {
+  #parts;
+  #rows;
+  #typed = "";
+  #revealed = false;
+  #current = null;
+  #active = { key: null, column: 0 };
+  #ticking = 0;
+  #dragged = null;
+
+  constructor(box, parts) {
+    super();
+    this.#parts = parts;
+    const filter = element("input", {
+      type: "search", id: "filter", placeholder: "Filter models", "aria-label": "Filter models",
+      autocomplete: "off", spellcheck: "false", "aria-controls": "models",
+    });
+    const grid = element("div", { id: "models", class: "models", role: "grid", "aria-label": "Models" });
+    box.append(
+      element("div", { class: "side-head" }, element("h2", { class: "sr" }, "Models"), filter),
+      grid,
+      workList(parts.work),
+    );
+    this.#rows = new Rows(grid, (item) => HEIGHTS[item.type], (...row) => this.#render(...row));
+    filter.addEventListener("input", () => {
+      this.#typed = filter.value;
+      grid.scrollTop = 0;
+      this.#active = { key: null, column: 0 };
+      this.#show();
+      say(`${this.#rows.items.filter((item) => item.type === "model").length} models`);
+    });
+    filter.addEventListener("keydown", (event) => this.#onFilterKey(event, filter));
+    grid.addEventListener("click", (event) => this.#onClick(event));
+    grid.addEventListener("keydown", (event) => this.#onKey(event));
+    grid.addEventListener("focusin", (event) => this.#onFocus(event));
+    this.#makeDraggable(grid);
+    parts.catalogue.addEventListener("change", () => this.#show());
+    parts.favourites.addEventListener("change", () => this.#show());
+    parts.work.addEventListener("change", () => this.#tick());
+    this.grid = grid;
+  }
+
+  /** The model that is asked now. */
+  set current(id) {
+    this.#current = id;
+    this.#rows.renew();
+  }
+
+  #show() {
+    const { catalogue, favourites } = this.#parts;
+    const items = sections(catalogue, favourites, { typed: this.#typed, revealed: this.#revealed });
+    const isAtTop = this.grid && this.grid.scrollTop < 4 && !this.grid.contains(document.activeElement);
+    const anchor = isAtTop ? null : this.#active.key;
+    if (!items.some((item) => item.key === this.#active.key)) {
+      this.#active = { key: items.find((item) => item.type === "model")?.key ?? items[0]?.key ?? null, column: 0 };
+    }
+    this.grid.setAttribute("aria-rowcount", String(items.length));
+    this.grid.setAttribute("aria-busy", String(!catalogue.isRead));
+    this.grid.classList.toggle("empty", catalogue.isRead && !items.length);
+    this.#rows.show(items, anchor);
+    this.#tick();
+  }
+
+  #tick() {
+    this.#rows.renew();
+    const isLoading = this.#rows.items.some(
+      ({ model }) => model && (model.state === "loading" || model.state === "downloading" || this.#parts.work.on(model.id)),
+    );
+    clearTimeout(this.#ticking);
+    if (isLoading) this.#ticking = setTimeout(() => this.#tick(), TICK_MS);
+  }
+
+  #render(item, index, row) {
+    const { work, catalogue, favourites } = this.#parts;
+    const id = item.model?.id;
+    const told = {
+      work: id ? work.on(id) : null,
+      loadingS: id ? catalogue.loadingFor(id) : null,
+      isStarred: Boolean(id) && favourites.has(id),
+      isCurrent: Boolean(id) && id === this.#current,
+    };
+    const mark = rowMark(item, told);
+    let shown = row;
+    if (!row || row.mark !== mark) {
+      const fresh = shownRow(item, told);
+      fresh.mark = mark;
+      if (row) shown = this.#renewed(row, fresh);
+      else shown = fresh;
+    }
+    shown.item = item;
+    const isActive = item.key === this.#active.key;
+    stops(shown).forEach((stop, n) => {
+      stop.tabIndex = isActive && n === Math.min(this.#active.column, stops(shown).length - 1) ? 0 : -1;
+    });
+    if (work.on(id)) bar(shown, work.on(id));
+    return shown;
+  }
+
+  /** The new contents in the old row, which keeps the focus where it is. */
+  #renewed(row, fresh) {
+    const at = stops(row).indexOf(document.activeElement);
+    for (const name of ["class", "aria-selected", "draggable"]) {
+      const value = fresh.getAttribute(name);
+      if (value === null) row.removeAttribute(name);
+      else row.setAttribute(name, value);
+    }
+    row.replaceChildren(...fresh.childNodes);
+    row.mark = fresh.mark;
+    if (at >= 0) stops(row)[Math.min(at, stops(row).length - 1)]?.focus();
+    return row;
+  }
+
+  // --- keys -------------------------------------------------------------------------------------
+
+  #onFilterKey(event, filter) {
+    if (event.key === "ArrowDown") {
+      event.preventDefault();
+      this.#go(this.#rows.items.findIndex((item) => item.type === "model"), 0);
+    } else if (event.key === "Enter") {
+      const first = this.#rows.items.find((item) => item.type === "model" && item.isOnline);
+      if (first) this.#emit("choose", first.model.id);
+    } else if (event.key === "Escape" && filter.value) {
+      event.preventDefault();
+      event.stopPropagation();
+      filter.value = "";
+      filter.dispatchEvent(new Event("input"));
+    }
+  }
+
+  #onKey(event) {
+    const index = this.#rows.indexOf(this.#active.key);
+    if (index < 0) return;
+    const { items } = this.#rows;
+    const item = items[index];
+    const { column } = this.#active;
+    const page = Math.max(1, Math.floor(this.grid.clientHeight / HEIGHTS.model) - 1);
+    if (event.altKey && item.isFavourite && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
+      this.#shift(index, event.key === "ArrowUp" ? -1 : 1);
+    } else {
+      const to = {
+        ArrowDown: index + 1,
+        ArrowUp: index - 1,
+        PageDown: index + page,
+        PageUp: index - page,
+        Home: event.ctrlKey ? 0 : undefined,
+        End: event.ctrlKey ? items.length - 1 : undefined,
+      }[event.key];
+      const across = { ArrowRight: column + 1, ArrowLeft: column - 1, Home: 0, End: 99 }[event.key];
+      if (to !== undefined) this.#go(Math.max(0, Math.min(items.length - 1, to)), column);
+      else if (across !== undefined) this.#go(index, Math.max(0, across));
+      else return;
+    }
+    event.preventDefault();
+  }
+
+  #go(index, column) {
+    if (index < 0) return;
+    const before = this.#active.key;
+    this.#active = { key: this.#rows.items[index].key, column };
+    const row = this.#rows.reveal(index);
+    const all = stops(row);
+    this.#active.column = Math.min(column, all.length - 1);
+    all[this.#active.column].focus();
+    if (before !== this.#active.key) this.#rows.renew();
+  }
+
+  #onFocus(event) {
+    const row = event.target.closest(".row");
+    const column = stops(row).indexOf(event.target);
+    if (column < 0) return;
+    const isOther = this.#active.key !== row.item.key || this.#active.column !== column;
+    this.#active = { key: row.item.key, column };
+    if (isOther) this.#rows.renew();
+  }
+
+  // --- what rows do -----------------------------------------------------------------------------
+
+  #onClick(event) {
+    const button = event.target.closest("[data-act]");
+    const row = event.target.closest(".row");
+    if (!row) return;
+    const { item } = row;
+    const act = button?.dataset.act ?? (item.type === "model" && event.target.closest(".main-cell") ? "choose" : null);
+    if (act === "star") this.#star(item);
+    else if (act === "more") openMenu(button, this.#entries(item));
+    else if (act === "choose") this.#emit("choose", item.model.id);
+    else if (act === "pull") this.#pull(item.provider);
+    else if (act === "reveal") {
+      this.#revealed = !this.#revealed;
+      this.#show();
+    }
+  }
+
+  #star(item) {
+    this.#active.key = item.key;
+    this.#parts.favourites.toggle(item.model.id);
+    say(`${item.model.id} is ${this.#parts.favourites.has(item.model.id) ? "a favourite" : "no favourite"} now`);
+  }
+
+  #entries(item) {
+    const { model } = item;
+    const provider = this.#parts.catalogue.provider(model.providerId);
+    const can = (action) => provider?.actions.includes(action);
+    const index = this.#rows.indexOf(item.key);
+    const entries = [
+      { label: "Use for the next turn only", run: () => this.#emit("once", model.id) },
+      { label: "Answer side by side", run: () => this.#emit("beside", model.id) },
+    ];
+    if (item.isFavourite) {
+      const { ids } = this.#parts.favourites;
+      if (ids[0] !== model.id) entries.push({ label: "Move up", run: () => this.#shift(index, -1) });
+      if (ids.at(-1) !== model.id) entries.push({ label: "Move down", run: () => this.#shift(index, 1) });
+    }
+    if (can("load") && model.state !== "loaded") entries.push({ label: "Load", run: () => this.#do("load", model) });
+    if (can("unload") && model.state !== "unloaded") entries.push({ label: "Unload", run: () => this.#do("unload", model) });
+    if (can("delete") && !model.isMissing) entries.push({ label: "Delete…", danger: true, run: () => this.#delete(model) });
+    return entries;
+  }
+
+  async #do(action, model, more) {
+    const piece = await this.#parts.work.start(model.providerId, action, model.wireId, more);
+    if (piece.outcome === "failed") complain(piece.failure);
+    if (piece.outcome === "done") tell(`✓ ${model.id} ${{ load: "is loaded", unload: "is unloaded", delete: "is deleted" }[action]}`);
+    if (action !== "pull") this.#parts.work.forget(piece);
+    this.#parts.catalogue.refresh();
+  }
+
+  async #delete(model) {
+    const size = model.size ? " Its files are removed from that server." : "";
+    const isSure = await ask({
+      title: `Delete ${model.wireId}?`,
+      text: `It is deleted at ${model.providerId} for everybody who uses that server.${size}`,
+      yes: "Delete",
+      danger: true,
+    });
+    if (isSure) this.#do("delete", model, { confirm: true });
+  }
+
+  async #pull(provider) {
+    const name = await ask({
+      title: `Pull a model to ${provider.label}`,
+      label: "Name, as that server knows it",
+      yes: "Pull",
+    });
+    if (!name) return;
+    const piece = await this.#parts.work.start(provider.id, "pull", name);
+    if (piece.outcome === "failed") say(piece.failure.message);
+    if (piece.outcome === "done") say(`✓ ${name} ready`);
+    this.#parts.catalogue.refresh();
+  }
+
+  // --- the order of favourites ------------------------------------------------------------------
+
+  #shift(index, by) {
+    const { items } = this.#rows;
+    const other = items[index + by];
+    const { id } = items[index].model;
+    if (!other?.isFavourite) return;
+    this.#active.key = items[index].key;
+    this.#parts.favourites.move(id, other.model.id);
+    this.#go(this.#rows.indexOf(this.#active.key), this.#active.column);
+    say(`${id} is number ${this.#parts.favourites.ids.indexOf(id) + 1} of the favourites`);
+  }
+
+  #makeDraggable(grid) {
+    const over = (event) => {
+      const row = event.target.closest?.(".row.favourite");
+      return this.#dragged && row && row.item.model.id !== this.#dragged ? row : null;
+    };
+    const clear = () => grid.querySelector(".drop")?.classList.remove("drop");
+    grid.addEventListener("dragstart", (event) => {
+      this.#dragged = event.target.closest?.(".row.favourite")?.item.model.id ?? null;
+      if (this.#dragged) event.dataTransfer.setData("text/plain", this.#dragged);
+    });
+    grid.addEventListener("dragover", (event) => {
+      clear();
+      const row = over(event);
+      if (!row) return;
+      event.preventDefault();
+      row.classList.add("drop");
+    });
+    grid.addEventListener("drop", (event) => {
+      const row = over(event);
+      if (!row) return;
+      event.preventDefault();
+      this.#parts.favourites.move(this.#dragged, row.item.model.id);
+    });
+    grid.addEventListener("dragend", () => {
+      clear();
+      this.#dragged = null;
+    });
+  }
+
+  #emit(name, id) {
+    const event = new Event(name);
+    event.id = id;
+    this.dispatchEvent(event);
+  }
+}
+
+/** What the arrows stop at in a row: its name, its buttons, and what has more to say about itself. */
+function stops(row) {
+  return [".title, .name", "button:not(.name)", ".tip"].flatMap((each) => [...row.querySelectorAll(each)]);
+}
+
+/** A bar moves without its row being made anew. */
+function bar(row, piece) {
+  const shown = row.querySelector("progress");
+  if (shown && piece.fraction !== null) shown.value = piece.fraction;
+}

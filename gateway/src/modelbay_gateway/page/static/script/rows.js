@@ -1,0 +1,130 @@
+/**
+ * A long list of which only the rows in view are in the document.
+ *
+ * Rows are told apart by `item.key`; one that stays in view keeps its element, so that neither the
+ * focus nor a pointer that rests on it is lost when the list changes.
+ */
+export class Rows {
+  #box;
+  #body;
+  #items = [];
+  #tops = [0];
+  #shown = new Map();
+  #heightOf;
+  #render;
+  #frame = 0;
+
+  /**
+   * @param {HTMLElement} box scrolls
+   * @param {(item: object) => number} heightOf pixels
+   * @param {(item: object, index: number, row: ?HTMLElement) => HTMLElement} render makes a row, or
+   *   brings the one that is there up to date
+   */
+  constructor(box, heightOf, render) {
+    this.#box = box;
+    this.#heightOf = heightOf;
+    this.#render = render;
+    this.#body = document.createElement("div");
+    this.#body.className = "rows";
+    this.#body.setAttribute("role", "rowgroup");
+    box.append(this.#body);
+    box.addEventListener("scroll", () => this.#later(), { passive: true });
+    new ResizeObserver(() => this.#later()).observe(box);
+  }
+
+  get items() {
+    return this.#items;
+  }
+
+  /**
+   * Show these instead.
+   *
+   * @param {?string} anchor the key of a row that stays where it is on the screen
+   */
+  show(items, anchor = null) {
+    const before = anchor === null ? -1 : this.indexOf(anchor);
+    const offset = before < 0 ? 0 : this.#tops[before] - this.#box.scrollTop;
+    this.#items = items;
+    this.#tops = new Array(items.length + 1);
+    let top = 0;
+    items.forEach((item, n) => {
+      this.#tops[n] = top;
+      top += this.#heightOf(item);
+    });
+    this.#tops[items.length] = top;
+    this.#body.style.height = `${top}px`;
+    const now = before < 0 ? -1 : this.indexOf(anchor);
+    if (now >= 0) this.#box.scrollTop = this.#tops[now] - offset;
+    this.#paint();
+  }
+
+  /** Bring the rows in view up to date; the list itself is the same. */
+  renew() {
+    for (const [key, row] of this.#shown) {
+      const index = this.indexOf(key);
+      if (index >= 0) this.#render(this.#items[index], index, row);
+    }
+  }
+
+  indexOf(key) {
+    return this.#items.findIndex((item) => item.key === key);
+  }
+
+  /** The row of an item, scrolled into view. */
+  reveal(index) {
+    const top = this.#tops[index];
+    const end = this.#tops[index + 1];
+    const { scrollTop, clientHeight } = this.#box;
+    if (top < scrollTop) this.#box.scrollTop = top;
+    else if (end > scrollTop + clientHeight) this.#box.scrollTop = end - clientHeight;
+    this.#paint();
+    return this.#shown.get(this.#items[index].key);
+  }
+
+  #later() {
+    this.#frame ||= requestAnimationFrame(() => this.#paint());
+  }
+
+  #paint() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    const { scrollTop, clientHeight } = this.#box;
+    const first = Math.max(0, this.#at(scrollTop) - 3);
+    const last = Math.min(this.#items.length - 1, this.#at(scrollTop + clientHeight) + 3);
+    const wanted = new Set();
+    let behind = null;
+    for (let index = first; index <= last; index += 1) {
+      const item = this.#items[index];
+      wanted.add(item.key);
+      let row = this.#shown.get(item.key);
+      row = this.#render(item, index, row ?? null);
+      row.style.top = `${this.#tops[index]}px`;
+      row.style.height = `${this.#heightOf(item)}px`;
+      row.setAttribute("aria-rowindex", String(index + 1));
+      if (!this.#shown.has(item.key)) {
+        this.#shown.set(item.key, row);
+        // In reading order; a row that is there is not moved, which would cost it the focus.
+        this.#body.insertBefore(row, behind ? behind.nextSibling : this.#body.firstChild);
+      }
+      behind = row;
+    }
+    for (const [key, row] of this.#shown) {
+      if (wanted.has(key)) continue;
+      if (row.contains(document.activeElement) && this.indexOf(key) >= 0) continue;
+      row.remove();
+      this.#shown.delete(key);
+    }
+  }
+
+  /** The item at this height. */
+  #at(y) {
+    let low = 0;
+    let high = this.#items.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#tops[middle + 1] <= y) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}

@@ -1,0 +1,115 @@
+import { AnswerView } from "./answer-view.js";
+import { element } from "./element.js";
+import { addressOf, imagesOf, textOf } from "./history.js";
+
+const NEAR_PX = 80;
+
+/**
+ * The messages of a conversation. Events: `again`, `older`, and `result` with `.calls`, which gives
+ * the text for every tool call by its id.
+ */
+export class Thread extends EventTarget {
+  #box;
+  #inner = element("div", { class: "messages" });
+  #isAtEnd = true;
+  #watch;
+
+  constructor(box) {
+    super();
+    this.#box = box;
+    box.append(this.#inner);
+    box.addEventListener("scroll", () => {
+      this.#isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_PX;
+    }, { passive: true });
+    // Whoever reads the end stays there while an answer grows; whoever has scrolled up is left alone.
+    this.#watch = new ResizeObserver(() => this.#isAtEnd && (box.scrollTop = box.scrollHeight));
+    this.#watch.observe(this.#inner);
+    this.#watch.observe(box);
+  }
+
+  /** Show kept messages from the start. */
+  show(kept, { hasOlder = false, empty = null } = {}) {
+    this.#inner.replaceChildren();
+    this.#isAtEnd = true;
+    if (hasOlder) this.#button("Show older messages", "older", "older-messages");
+    if (!kept.length && empty) this.#inner.append(empty);
+    for (let at = 0; at < kept.length; at += 1) {
+      const { message } = kept[at];
+      if (message.role === "user") this.question(message.content);
+      else if (message.role === "assistant") {
+        const group = [kept[at]];
+        while (kept[at + 1]?.message.role === "assistant") group.push(kept[(at += 1)]);
+        const views = this.answers(group.map((each) => each.ref));
+        views.forEach((view, n) => view.restore(group[n].message, group[n].usage));
+      } else if (message.role === "tool") this.result(message.tool_call_id, textOf(message.content));
+    }
+    this.#box.scrollTop = this.#box.scrollHeight;
+  }
+
+  question(content) {
+    this.#inner.querySelector(".welcome")?.remove();
+    const text = textOf(content);
+    this.#inner.append(
+      element(
+        "article",
+        { class: "question", "aria-label": "You" },
+        ...imagesOf(content).map((image) => element("img", { src: addressOf(image), alt: "Attached image" })),
+        text && element("p", {}, text),
+      ),
+    );
+    this.toEnd();
+  }
+
+  /** Places for the answers to one question, beside each other. */
+  answers(models) {
+    this.#inner.querySelector(".after")?.remove();
+    const views = models.map((model) => new AnswerView(model));
+    const boxes = views.map((view) => view.box);
+    this.#inner.append(boxes.length > 1 ? element("div", { class: "pair" }, ...boxes) : boxes[0]);
+    return views;
+  }
+
+  /** What can be done after the last answer: give results to its calls, or ask again. */
+  after(view) {
+    this.#inner.querySelector(".after")?.remove();
+    const open = view.callIds.filter((id) => !view.callBox(id).querySelector(".result"));
+    if (open.length) this.#askResults(view, open);
+    else this.#button("Ask again", "again", "after");
+  }
+
+  /** Show the result of a tool call. */
+  result(callId, text) {
+    for (const box of this.#inner.querySelectorAll(".call")) {
+      if (box.callId === callId) box.append(resultBox(text));
+    }
+  }
+
+  toEnd() {
+    this.#isAtEnd = true;
+    this.#box.scrollTop = this.#box.scrollHeight;
+  }
+
+  #askResults(view, open) {
+    const fields = open.map((id) => element("textarea", { rows: "2", "aria-label": `Result of call ${id}`, placeholder: "What the tool gave" }));
+    const form = element("form", { class: "after results" }, element("p", {}, "The model waits for what its tools give."), ...fields, element("button", { class: "main" }, "Send results"));
+    form.addEventListener("submit", (submitted) => {
+      submitted.preventDefault();
+      const event = new Event("result");
+      event.calls = open.map((id, n) => ({ id, text: fields[n].value }));
+      open.forEach((id, n) => view.callBox(id).append(resultBox(fields[n].value)));
+      form.remove();
+      this.dispatchEvent(event);
+    });
+    this.#inner.append(form);
+  }
+
+  #button(label, event, name) {
+    const button = element("button", { type: "button", class: "quiet" }, label);
+    button.addEventListener("click", () => this.dispatchEvent(new Event(event)));
+    this.#inner.append(element("div", { class: name }, button));
+  }
+}
+
+function resultBox(text) {
+  return element("div", { class: "result" }, element("p", { class: "call-name" }, "Result"), element("pre", { tabindex: "0", role: "region", "aria-label": "Result" }, text));
+}

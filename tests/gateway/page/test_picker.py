@@ -1,0 +1,322 @@
+"""The list of models, in a browser, before a gateway with simulated servers."""
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.page.bench import Bench
+from gateway.page.conftest import Open
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = pytest.mark.browser
+
+TALL = 1700  # pixels: every row is in view
+
+
+def rows(page: "Page") -> list[str]:
+    """Section titles and model ids from top to bottom; favourites are those above the sections."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll(".row")]
+            .sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)
+            .map(row => row.dataset.id ?? row.querySelector(".label, span").textContent)"""
+    )
+    return found
+
+
+def row(page: "Page", id: str) -> "Locator":
+    """A model's row in its provider's section."""
+    return page.locator(f'.row.model:not(.favourite)[data-id="{id}"]')
+
+
+def favourite(page: "Page", id: str) -> "Locator":
+    return page.locator(f'.row.favourite[data-id="{id}"]')
+
+
+def menu(page: "Page", id: str, entry: str) -> None:
+    row(page, id).get_by_role("button", name=f"More about {id}").click()
+    page.get_by_role("menuitem", name=entry).click()
+
+
+def ready(page: "Page") -> "Page":
+    from playwright.sync_api import expect
+
+    expect(row(page, "ollama/qwen3:8b")).to_be_visible()
+    return page
+
+
+def test_favourites_come_first_and_then_providers_in_their_order(
+    bench: Bench, open_page: Open
+) -> None:
+    """S0-58, S0-59, S0-61, S0-62: a favourite stands in its section too, and keeps its place."""
+    bench.favourites("llamacpp/tiny", "sam-desktop/quick")
+    page = ready(open_page(bench.served.base_url, height=TALL))
+
+    assert rows(page) == [
+        "Favourites",
+        "llamacpp/tiny",
+        "sam-desktop/quick",
+        "Sam's desktop",
+        "sam-desktop/cold",
+        "sam-desktop/quick",
+        "Ollama",
+        "ollama/qwen3:8b",
+        "ollama/gemma3:4b",
+        "ollama/endless:1b",
+        "ollama/broken:7b",
+        "ollama/nomic-embed-text:latest",
+        "llama.cpp",
+        "llamacpp/tiny",
+        "Studio",
+        "studio/paint",
+        "studio/talk",
+        "Attic",
+    ]
+
+
+def test_every_row_has_a_star_which_is_kept_by_the_gateway(bench: Bench, open_page: Open) -> None:
+    """S0-48, S0-60, S0-74: in the order in which they were chosen."""
+    from playwright.sync_api import expect
+
+    page = ready(open_page(bench.served.base_url, height=TALL))
+    assert page.locator(".row.model").count() == page.locator(".row.model .star").count() == 10
+
+    for id in ("ollama/gemma3:4b", "sam-desktop/cold"):
+        row(page, id).get_by_role("button", name=f"Favourite: {id}").click()
+    expect(favourite(page, "sam-desktop/cold")).to_be_visible()
+    page.wait_for_function(
+        "() => fetch('/api/settings').then(a => a.json()).then(s => s.favorite_models.length === 2)"
+    )
+    assert bench.stored_favourites() == ["ollama/gemma3:4b", "sam-desktop/cold"]
+
+    favourite(page, "ollama/gemma3:4b").get_by_role("button", name="Favourite:").click()
+    expect(favourite(page, "ollama/gemma3:4b")).to_have_count(0)
+    expect(row(page, "ollama/gemma3:4b")).to_be_visible()
+    other = ready(open_page(bench.served.base_url, height=TALL))
+    assert rows(other)[:3] == ["Favourites", "sam-desktop/cold", "Sam's desktop"]
+
+
+def test_favourites_that_are_offline_are_counted_and_can_be_shown(
+    bench: Bench, open_page: Open
+) -> None:
+    """S0-50, U13: hidden, not lost."""
+    kept = ["attic/old:1b", "ollama/qwen3:8b", "ollama/gone:1b"]
+    bench.favourites(*kept)
+    page = ready(open_page(bench.served.base_url, height=TALL))
+    from playwright.sync_api import expect
+
+    expect(page.get_by_text("2 hidden (offline)")).to_be_visible()
+    assert rows(page)[:4] == [
+        "Favourites",
+        "ollama/qwen3:8b",
+        "2 hidden (offline)",
+        "Sam's desktop",
+    ]
+    page.get_by_role("button", name="Show", exact=True).click()
+    assert rows(page)[:5] == ["Favourites", *kept, "2 offline"]
+    expect(favourite(page, "attic/old:1b").locator(".state")).to_have_text("offline")
+    assert bench.stored_favourites() == kept
+
+
+def test_favourites_are_moved_with_the_keyboard(bench: Bench, open_page: Open) -> None:
+    """S0-74."""
+    bench.favourites("ollama/qwen3:8b", "llamacpp/tiny", "sam-desktop/quick")
+    page = ready(open_page(bench.served.base_url, height=TALL))
+    favourite(page, "sam-desktop/quick").locator(".name").focus()
+
+    page.keyboard.press("Alt+ArrowUp")
+    page.keyboard.press("Alt+ArrowUp")
+
+    assert rows(page)[1:4] == ["sam-desktop/quick", "ollama/qwen3:8b", "llamacpp/tiny"]
+    focused = page.evaluate("document.activeElement.closest('.row').dataset.id")
+    assert focused == "sam-desktop/quick"
+    page.wait_for_function(
+        "() => fetch('/api/settings').then(a => a.json())"
+        ".then(s => s.favorite_models[0] === 'sam-desktop/quick')"
+    )
+
+
+def test_favourites_are_moved_by_dragging(bench: Bench, open_page: Open) -> None:
+    """S0-74."""
+    bench.favourites("ollama/qwen3:8b", "llamacpp/tiny", "sam-desktop/quick")
+    page = ready(open_page(bench.served.base_url, height=TALL))
+
+    favourite(page, "ollama/qwen3:8b").drag_to(favourite(page, "sam-desktop/quick"))
+
+    page.wait_for_function(
+        "() => fetch('/api/settings').then(a => a.json())"
+        ".then(s => s.favorite_models[2] === 'ollama/qwen3:8b')"
+    )
+    assert rows(page)[1:4] == ["llamacpp/tiny", "sam-desktop/quick", "ollama/qwen3:8b"]
+
+
+def test_the_filter_takes_letters_in_their_order_and_keeps_sections(
+    bench: Bench, open_page: Open
+) -> None:
+    """S0-63, S0-73."""
+    page = ready(open_page(bench.served.base_url, height=TALL))
+
+    page.get_by_label("Filter models").fill("gm4")
+    assert rows(page) == ["Ollama", "ollama/gemma3:4b"]
+    assert "".join(row(page, "ollama/gemma3:4b").locator("mark").all_inner_texts()) == "gm4"
+    page.get_by_label("Filter models").fill("sam qui")
+    assert rows(page) == ["Sam's desktop", "sam-desktop/quick"]
+    page.get_by_label("Filter models").fill("xyzzy")
+    assert rows(page) == []
+    page.get_by_label("Filter models").press("Escape")
+    assert len(rows(page)) == 15
+
+
+def test_a_row_says_what_a_model_can_do_and_how_that_is_known(
+    bench: Bench, open_page: Open
+) -> None:
+    """S4-86: size and window; hover and focus show where a capability comes from."""
+    page = ready(open_page(bench.served.base_url, height=TALL))
+    about = row(page, "ollama/qwen3:8b").locator(".about")
+
+    shown = about.locator("> *").all_inner_texts()
+    assert [re.sub(r"\s+", " ", text.split("(")[0]).strip() for text in shown] == [
+        "unloaded",
+        "128k",
+        "4.9 GB",
+        "tools",
+        "thinking",
+        "JSON",
+    ]
+    row(page, "ollama/qwen3:8b").locator(".name").focus()
+    for _ in range(4):  # the star, more, the window, and then the first badge
+        page.keyboard.press("ArrowRight")
+    focused = page.evaluate(
+        "[document.activeElement.firstChild.textContent, document.activeElement.dataset.tip,"
+        " getComputedStyle(document.activeElement, '::after').content]"
+    )
+    assert focused[0] == "tools"
+    assert focused[1].startswith("tools: the server says so (")
+    assert focused[2].strip('"') == focused[1]
+
+
+def test_every_section_shows_the_health_of_its_server(bench: Bench, open_page: Open) -> None:
+    """S0-75."""
+    page = ready(open_page(bench.served.base_url, height=TALL))
+
+    health = page.locator(".row.section .health")
+    assert [each.get_attribute("data-status") for each in health.all()] == [
+        "ok",
+        "ok",
+        "ok",
+        "ok",
+        "down",
+    ]
+    assert "127.0.0.1:9" in (health.last.get_attribute("data-tip") or "")
+
+
+def test_a_load_shows_how_long_it_takes_and_unload_frees(bench: Bench, open_page: Open) -> None:
+    """S4-84, S4-88: live, without a reload of the page."""
+    from playwright.sync_api import expect
+
+    bench.ollama.knobs.load_delay_s = float("inf")
+    page = ready(open_page(bench.served.base_url, height=TALL))
+
+    menu(page, "ollama/gemma3:4b", "Load")
+    state = row(page, "ollama/gemma3:4b").locator(".state")
+    expect(state).to_have_text(re.compile(r"^loading"))
+    expect(row(page, "ollama/gemma3:4b").get_by_role("progressbar")).to_be_visible()
+    bench.ollama.finish_load("gemma3:4b")
+    expect(state).to_have_text("loaded")
+    menu(page, "ollama/gemma3:4b", "Unload")
+    expect(state).to_have_text("unloaded")
+
+
+def test_what_another_client_does_is_seen_at_once(bench: Bench, open_page: Open) -> None:
+    """Through the feed of changes: the elapsed time counts while a server loads."""
+    from playwright.sync_api import expect
+
+    page = ready(open_page(bench.served.base_url, height=TALL))
+    state = row(page, "sam-desktop/cold").locator(".state")
+    expect(state).to_have_text("unloaded")
+
+    path = "/api/providers/sam-desktop/manage"
+    with bench.api.stream("POST", path, json={"action": "load", "model": "cold"}) as answer:
+        expect(state).to_have_text(re.compile(r"^loading · [1-9]\d* s"))
+        bench.swap.finish_load("cold")
+        answer.read()
+    expect(state).to_have_text("loaded")
+
+
+def test_a_load_that_fails_says_why(bench: Bench, open_page: Open) -> None:
+    from playwright.sync_api import expect
+
+    page = ready(open_page(bench.served.base_url, height=TALL))
+    menu(page, "ollama/broken:7b", "Load")
+
+    expect(page.get_by_role("alert")).to_contain_text("the file is damaged")
+
+
+def test_a_pull_shows_a_bar_and_the_model_is_there(bench: Bench, open_page: Open) -> None:
+    """S4-85, S4-92."""
+    from playwright.sync_api import expect
+
+    bench.ollama.knobs.pull_tick_s = float("inf")
+    page = ready(open_page(bench.served.base_url, height=TALL))
+    page.get_by_role("button", name="Pull a model to Ollama").click()
+    page.get_by_label("Name, as that server knows it").fill("codestral:22b")
+    page.keyboard.press("Enter")
+
+    bar = page.get_by_role("progressbar", name="Pull of codestral:22b")
+    expect(bar).to_be_visible()
+    text = page.locator(".work-text")
+    for _ in range(3):
+        bench.ollama.release_pull("codestral:22b")
+    expect(text).to_have_text(re.compile(r"^\d+% · \d.* of 8\.0 MB$"))
+    bench.ollama.knobs.pull_tick_s = 0
+    for _ in range(20):
+        if "codestral:22b" in bench.ollama.installed:
+            break
+        bench.ollama.release_pull("codestral:22b")
+        page.wait_for_function("() => new Promise(requestAnimationFrame)")
+    expect(text).to_have_text("✓ codestral:22b ready")
+    expect(row(page, "ollama/codestral:22b")).to_be_visible()
+
+
+def test_deleting_asks_first(bench: Bench, open_page: Open) -> None:
+    """S4-87."""
+    from playwright.sync_api import expect
+
+    page = ready(open_page(bench.served.base_url, height=TALL))
+    menu(page, "ollama/endless:1b", "Delete")
+    page.get_by_role("button", name="Cancel").click()
+    assert "endless:1b" in bench.ollama.installed
+
+    menu(page, "ollama/endless:1b", "Delete")
+    expect(page.get_by_role("dialog")).to_contain_text("Delete endless:1b?")
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(row(page, "ollama/endless:1b")).to_have_count(0)
+    assert "endless:1b" not in bench.ollama.installed
+
+
+def test_what_a_server_cannot_do_is_not_offered(bench: Bench, open_page: Open) -> None:
+    page = ready(open_page(bench.served.base_url, height=TALL))
+
+    row(page, "studio/talk").get_by_role("button", name="More about studio/talk").click()
+
+    assert page.get_by_role("menuitem").all_inner_texts() == [
+        "Use for the next turn only",
+        "Answer side by side",
+    ]
+
+
+def test_nothing_is_polled(bench: Bench, open_page: Open) -> None:
+    """Ten minutes of an idle page ask nothing: changes are told by the feed."""
+    page = open_page(bench.served.base_url, height=TALL, goto=False)
+    page.clock.install()
+    page.goto(bench.served.base_url)
+    page.clock.run_for(2000)
+    ready(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.clock.run_for(600_000)
+
+    assert asked == []
