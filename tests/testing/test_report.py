@@ -232,7 +232,7 @@ def test_what_grows_with_every_turn_is_found(tmp_path: Path, env: dict[str, str]
         ("DIALECT = Dialect()", "DIALECT = Dialect()\n\nclass Kept:\n    all = []\n"),
         (
             "    encoded = encode_chat(",
-            "    Kept.all.append(bytearray(20_000))\n    encoded = encode_chat(",
+            "    Kept.all.append(bytearray(4_000))\n    encoded = encode_chat(",
         ),
     )
     broken = [r for r in found.results if r.verdict == "broken"]

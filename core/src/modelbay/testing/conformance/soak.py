@@ -9,7 +9,8 @@ from modelbay.testing.streams import check_events, joined
 
 TURNS = 200
 _WARM = 40  # turns after which caches and pools have their size
-_GROWTH_KB = 512  # of all later turns together; keeping their texts alone would take more
+_GROWTH_KB = 256  # of all later turns together; sound plugins stay below a tenth of it
+_REQUEST_KB = 2.0  # of a request as a simulator keeps it, without its body
 _PATIENCE_S = 2.0
 
 
@@ -53,4 +54,5 @@ def _kept_by_simulator_kb(bay: Bay) -> float:
     """A simulator in this process keeps every request; that is not the plugin's growth."""
     if not bay.target.has("requests"):
         return 0.0
-    return sum(8 + len(r.body) / 1000 for r in bay.seen()[-(TURNS - _WARM) :])
+    kept = bay.seen()[-(TURNS - _WARM) :]
+    return sum(_REQUEST_KB + len(request.body) / 1000 for request in kept)
