@@ -52,6 +52,10 @@ def test_an_id_in_the_text_comes_before_the_one_given() -> None:
         ("acme://secret@[::1", "the host or the port cannot be read"),
         ("acme://secret@host?x=1", "it holds a '?'; options belong into providers.json"),
         ("acme://me:secret@host", "it holds a user and a password, and a token stands alone"),
+        ("acme://sk-secret/def@127.0.0.1:1", "a '/' or '#' in its token is not encoded"),
+        ("acme://sk-secret#def@127.0.0.1:1", "a '/' or '#' in its token is not encoded"),
+        ("acme://secret/@host", "a '/' or '#' in its token is not encoded"),
+        ("acme://sk:secret/def@host", "the host or the port cannot be read"),
         ("acme://secret@:80", "it holds a port and no host"),
         (
             "acme://secret@host#a/b",

@@ -41,7 +41,7 @@ async def manage(provider: ProviderContext, action: Action) -> AsyncIterator[Man
     assert isinstance(action, Logs)
     yield LogLine(text=f"log of {action.model or 'all'}")
     yield LogLine(text="following" if action.follow else "until now")
-    yield Done()
+    yield Done(message="the server ended its log" if action.follow else "")
 
 
 @hookimpl
@@ -54,6 +54,6 @@ async def generate_image(
     told = f"{request.prompt} {request.size} {request.seed} ".encode() + source
     images = [
         ImagePart(data=base64.b64encode(head + told + str(number).encode()).decode())
-        for number in range(request.n)
+        for number in range(3 if request.prompt == "three" else request.n)
     ]
     return ImageResult(images=images, model=model.wire_id)

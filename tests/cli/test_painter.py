@@ -52,6 +52,92 @@ def test_the_ending_says_what_the_file_is(invoke: Invoke, painter: Path) -> None
     assert invoke("image", "-m", "studio/camera", "a", "-o", "b.JPEG").stdout == "b.JPEG\n"
 
 
+def test_an_image_whose_real_name_is_taken_gets_a_free_one(invoke: Invoke, painter: Path) -> None:
+    """It is made, and may have taken minutes."""
+    (painter / "out.jpg").write_text("mine")
+    (painter / "out-2.jpg").write_text("mine too")
+    result = invoke("image", "-m", "studio/camera", "a", "-o", "out.png")
+
+    assert (result.exit_code, result.stdout) == (0, "out-3.jpg\n")
+    assert "out.jpg is there already; --force overwrites it" in result.stderr
+    assert files(painter) == {
+        "out.jpg": b"mine",
+        "out-2.jpg": b"mine too",
+        "out-3.jpg": JPEG + b"a None None 0",
+    }
+    assert invoke("image", "-m", "studio/camera", "a", "-o", "out.png", "--force").stdout == (
+        "out.jpg\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("no/such/out.png", "there is no folder no/such"),
+        (".", ". is a folder; give the name of a file in it"),
+        ("..", ".. is a folder; give the name of a file in it"),
+        ("there", "there is a folder; give the name of a file in it"),
+        ("new/", "new/ is a folder; give the name of a file in it"),
+        ("x" * 250 + ".png", "name too long"),
+        ("x" * 300, "name too long"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_asked(
+    invoke: Invoke, painter: Path, output: str, told: str
+) -> None:
+    (painter / "there").mkdir()
+    # A wrong model would be told first if the provider were asked.
+    result = invoke("image", "-m", "studio/nosuch", "a", "-o", output, "--force")
+
+    assert (result.exit_code, told in result.stderr.lower()) == (2, True)
+    assert "--force overwrites" not in result.stderr
+    assert [path.name for path in painter.iterdir()] == ["there"]
+
+
+def test_a_long_name_that_fits_is_written(invoke: Invoke, painter: Path) -> None:
+    name = "x" * 245 + ".png"
+
+    assert invoke("image", "-m", "studio/brush", "a", "-o", name).stdout == f"{name}\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "name"),
+    [
+        ("sketch-v1.5", "sketch-v1.5.png"),
+        ("sketch", "sketch.png"),
+        (".hidden", ".hidden.png"),
+        ("a.tar", "a.tar.png"),
+        ("a.gif", "a.png"),
+        ("a.b.JPG", "a.b.png"),
+        ("a.PNG", "a.PNG"),
+    ],
+)
+def test_only_an_ending_of_images_is_replaced(
+    invoke: Invoke, painter: Path, output: str, name: str
+) -> None:
+    assert invoke("image", "-m", "studio/brush", "a", "-o", output).stdout == f"{name}\n"
+    assert list(files(painter)) == [name]
+
+
+def test_a_number_stands_before_the_ending_and_never_inside_a_name(
+    invoke: Invoke, painter: Path
+) -> None:
+    made = invoke("image", "-m", "studio/brush", "a", "-n", "2", "-o", "v1.5").stdout
+
+    assert made == "v1.5-1.png\nv1.5-2.png\n"
+
+
+def test_a_server_that_makes_another_number_of_images_is_told_of(
+    invoke: Invoke, painter: Path
+) -> None:
+    more = invoke("image", "-m", "studio/brush", "three", "-o", "a.png")
+    none = invoke("image", "-m", "studio/brush", "three", "-n", "3", "-o", "b.png")
+
+    assert more.stdout == "a.png\na-2.png\na-3.png\n"
+    assert "asked for 1 image, the server made 3" in more.stderr
+    assert "asked for" not in none.stderr
+
+
 def test_nothing_is_overwritten_unless_asked(invoke: Invoke, painter: Path) -> None:
     (painter / "image.png").write_text("mine")
     refused = invoke("image", "-m", "studio/brush", "a")
@@ -115,6 +201,20 @@ def test_a_log_goes_to_stdout(invoke: Invoke, arguments: tuple[str, ...], lines:
     result = invoke("logs", *arguments)
 
     assert (result.exit_code, result.stdout.splitlines()) == (0, lines)
+
+
+def test_how_a_log_ended_goes_to_stderr(invoke: Invoke) -> None:
+    followed, looked_at = invoke("logs", "studio", "-f"), invoke("logs", "studio")
+
+    assert followed.stderr == "the server ended its log\n"
+    assert looked_at.stderr == ""
+
+
+def test_a_log_of_two_models_is_refused(invoke: Invoke) -> None:
+    result = invoke("logs", "studio/brush", "camera")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "one model, please: 'brush' or 'camera'" in result.stderr
 
 
 def test_a_log_as_json_is_its_events(invoke: Invoke) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import httpx2 as httpx
 import pytest
@@ -95,6 +96,32 @@ async def test_paths_lie_below_the_providers_address(sim: Simulator) -> None:
     async with lent(f"{sim.base_url}/llm/") as provider:
         for path in ("v1/x", "/v1/x", f"{sim.base_url}/llm/v1/x"):
             assert await fetch_json(provider, "GET", path, into=dict) == {}
+
+
+@pytest.mark.parametrize("through", ["our own", "the library"])
+async def test_an_anonymous_request_carries_what_it_is_given_and_nothing_of_the_provider_s(
+    sim: Simulator, through: str
+) -> None:
+    answer(sim, body=b"{}")
+    transport = None if through == "our own" else httpx.AsyncHTTPTransport()
+    resources = HostResources({}, transport=transport)
+    fields: dict[str, Any] = {
+        "apiKey": KEY,
+        "headers": {"X-Team": "blue", "x-other": "red"},
+    }
+    provider = ProviderContext(config(base_url=sim.base_url, **fields), resources)
+    for headers in ({}, {"Authorization": "Bearer another", "X-Other": "mine"}):
+        async with open_stream(provider, "GET", "x", headers=headers, anonymous=True) as response:
+            assert response.status == 200
+    await resources.aclose()
+    if transport is not None:
+        await transport.aclose()
+
+    names = ("authorization", "x-team", "x-other")
+    assert [[r.headers.get(name) for name in names] for r in sim.requests] == [
+        [None, None, None],
+        ["Bearer another", None, "mine"],
+    ]
 
 
 async def test_bytes_are_sent_as_they_are(sim: Simulator) -> None:
@@ -491,6 +518,27 @@ async def test_a_limit_that_passes_is_a_timeout_and_closes_the_connection(
         assert str(caught.value).startswith(f"provider 'desk' {message}")
         assert caught.value.provider_id == "desk"
         await sim.wait_until_async(lambda: sim.open_connections == 0)
+
+
+@pytest.mark.parametrize("limits", [{"deadline_s": 60.0}, {"own_limits": True}])
+@pytest.mark.parametrize("name", ["requestTimeoutS", "firstByteTimeoutS", "idleTimeoutS"])
+async def test_the_provider_s_limits_are_for_answers_of_models_alone(
+    sim: Simulator, name: str, limits: dict[str, float]
+) -> None:
+    """A question has a limit of its own, and a log may be silent for as long as it likes."""
+
+    @sim.route("GET", "/x")
+    async def slow(exchange: Exchange) -> None:
+        await exchange.sleep(0.1)
+        await exchange.start_stream("text/plain")
+        await exchange.raw(b"a")
+        await exchange.sleep(0.1)
+        await exchange.raw(b"b")
+
+    async with lent(sim.base_url, **{name: 0.05}) as provider:
+        assert await read_all(provider, **limits) == b"ab"
+        with pytest.raises(BackendTimeoutError):
+            await read_all(provider)
 
 
 async def test_an_idle_limit_does_not_count_while_a_cold_model_keeps_its_head(

@@ -8,6 +8,7 @@ from email.parser import BytesParser
 
 import pytest
 
+from modelbay.client import openai_compat
 from modelbay.client.openai_compat import generate_image
 from modelbay.errors import InvalidRequestError, ProtocolError, UnsupportedFeatureError
 from modelbay.models.chat import ChatRequest, ImagePart, user
@@ -97,6 +98,73 @@ async def test_an_image_at_the_servers_own_address_is_fetched(sim: Simulator) ->
         result = await generate_image(provider, ImageRequest(prompt="a", n=2), model("m"))
 
     assert result.images == [PART, PART]
+
+
+@pytest.mark.parametrize("user", ["", "me:secret@"])
+async def test_a_key_is_never_sent_for_an_image_that_is_fetched(sim: Simulator, user: str) -> None:
+    """The model's server chose the address."""
+    answers(sim, {"url": "/made/1.png"}, {"url": f"{sim.base_url}/made/1.png"})
+
+    @sim.route("GET", "/made/1.png")
+    async def route(exchange: Exchange) -> None:
+        await exchange.send(PNG, content_type="image/png")
+
+    address = sim.base_url.replace("://", f"://{user}")
+    async with lent(address, apiKey="sk-1", headers={"X-Key": "k"}) as provider:
+        await generate_image(provider, ImageRequest(prompt="a"), model("m"))
+
+    first, *fetched = [
+        (r.headers.get("authorization"), r.headers.get("x-key")) for r in sim.requests
+    ]
+    assert first == ("Bearer sk-1", "k")
+    assert fetched == [(None, None)] * 2
+
+
+async def test_where_nothing_is_to_be_fetched_an_address_is_an_error(sim: Simulator) -> None:
+    answers(sim, {"url": "/made/1.png"})
+
+    async with lent(sim.base_url) as provider:
+        with pytest.raises(ProtocolError, match="at an address, which is not asked"):
+            await generate_image(provider, ImageRequest(prompt="a"), model("m"), fetch=False)
+
+    assert len(sim.requests) == 1
+
+
+async def test_more_images_than_can_be_asked_for_are_refused(sim: Simulator) -> None:
+    answers(sim, *({"url": f"/made/{number}.png"} for number in range(17)))
+
+    async with lent(sim.base_url) as provider:
+        with pytest.raises(ProtocolError, match="the server sent 17 images"):
+            await generate_image(provider, ImageRequest(prompt="a"), model("m"))
+
+    assert len(sim.requests) == 1
+
+
+async def test_the_limit_is_for_all_images_together(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [{"url": "/made/1.png"}] * 3
+    answers(sim, *items)
+
+    @sim.route("GET", "/made/1.png")
+    async def route(exchange: Exchange) -> None:
+        await exchange.send(PNG + bytes(1000), content_type="image/png")
+
+    monkeypatch.setattr(openai_compat, "IMAGES_LIMIT", 3000)
+    async with lent(sim.base_url) as provider:
+        with pytest.raises(ProtocolError, match=r"the answer is larger than \d+ bytes"):
+            await generate_image(provider, ImageRequest(prompt="a", n=3), model("m"))
+
+    assert len(sim.requests) == 4
+
+
+@pytest.mark.parametrize("url", ["http://[", "//[x/a.png"])
+async def test_what_is_no_address_is_an_error(sim: Simulator, url: str) -> None:
+    answers(sim, {"url": url})
+
+    async with lent(sim.base_url) as provider:
+        with pytest.raises(ProtocolError, match="at no address"):
+            await generate_image(provider, ImageRequest(prompt="a"), model("m"))
 
 
 async def test_an_image_at_another_host_is_not_fetched(sim: Simulator) -> None:

@@ -80,10 +80,10 @@ def test_lines_that_are_no_sse_are_kept_apart() -> None:
     assert read(body, []) == ([b"one"], b'{"error": "no model"}\n<html>\nupstream: gone\n')
 
 
-def test_of_stray_lines_four_kilobytes_are_kept() -> None:
-    _, stray = read(b"x" * 1000 + b"\n" + b"y" * 10_000 + b"\n", [])
+def test_of_stray_lines_sixty_four_kilobytes_are_kept() -> None:
+    _, stray = read(b"x" * 1000 + b"\n" + b"y" * 100_000 + b"\n", [])
 
-    assert stray == b"x" * 1000 + b"\n" + b"y" * 3095
+    assert stray == b"x" * 1000 + b"\n" + b"y" * (65_536 - 1001)
 
 
 def test_an_endless_line_is_refused() -> None:

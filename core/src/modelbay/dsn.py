@@ -39,12 +39,17 @@ def parse_dsn(
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
-    except ValueError as exc:
-        raise _malformed("the host or the port cannot be read", where, pointer) from exc
+    except ValueError:
+        raise _malformed(
+            "the host or the port cannot be read", where, pointer
+        ) from None  # its words show the text
     if parts.query:
         raise _malformed("it holds a '?'; options belong into providers.json", where, pointer)
     if parts.password:
         raise _malformed("it holds a user and a password, and a token stands alone", where, pointer)
+    if "@" in parts.path or "@" in parts.fragment:
+        # A '/' or '#' in a token ends the host there: half the token would be taken for a host.
+        raise _malformed("a '/' or '#' in its token is not encoded", where, pointer)
     if port is not None and not host:
         raise _malformed("it holds a port and no host", where, pointer)
     shown = f"[{host}]" if ":" in host else host
@@ -67,5 +72,5 @@ def _malformed(why: str, where: str, pointer: str) -> ConfigError:
         f"this is no {SHAPE}: {why}",
         where=where,
         pointer=pointer or None,
-        hint=f"write {SHAPE}; in a token write %40 for @, %2F for / and %3A for :",
+        hint=f"write {SHAPE}; in a token write %40 for @, %2F for /, %3A for : and %23 for #",
     )

@@ -1,6 +1,7 @@
 """Mirrors modelbay_llamaswap/chat.py and waiting.py: one turn, from the wait to the last event."""
 
 import asyncio
+import json
 from collections.abc import Callable
 
 import pytest
@@ -201,6 +202,22 @@ async def test_the_loading_text_is_told_and_reaches_neither_reasoning_nor_answer
     ]
 
 
+async def test_bare_reasoning_of_a_model_s_own_server_is_reasoning(bay: OpenBay) -> None:
+    """Some servers leave `id` and `object` out."""
+    for prefix in (b"", LOADING + LOADED):
+        thought = loading("Let me ", "think.\n", "The answer")
+        with Scripted(running=[process("tiny")], stream=prefix + thought + SAID) as sim:
+            events = await bay(sim.base_url).chat()
+
+        assert [e for e in events if not isinstance(e, Status)] == [
+            ReasoningDelta("Let me "),
+            ReasoningDelta("think.\n"),
+            ReasoningDelta("The answer"),
+            *ANSWER,
+            END,
+        ]
+
+
 async def test_a_bare_error_under_200_is_found_and_has_its_class(bay: OpenBay) -> None:
     """An SSE reader passes over such a line, and the answer looks empty and successful."""
     failed = b'{"src":"llama-swap","error":{"message":"unspecific error: upstream command exited'
@@ -220,6 +237,16 @@ async def test_a_bare_error_under_200_is_found_and_has_its_class(bay: OpenBay) -
             await bay(sim.base_url, busyWaitS=0).chat()
         assert (type(caught.value), caught.value.status) == (wanted, status)
         assert caught.value.provider_id == "desk"
+
+
+async def test_a_bare_error_with_a_long_command_line_keeps_its_meaning(bay: OpenBay) -> None:
+    text = f"unspecific error: failed to start command 'x {'-y z ' * 2000}': no such file"
+    bare = json.dumps({"src": "llama-swap", "error": {"message": text, "type": "server_error"}})
+    with Scripted(stream=LOADING + bare.encode()) as sim, pytest.raises(BackendError) as caught:
+        await bay(sim.base_url).chat()
+
+    assert caught.value.message.startswith("unspecific error: failed to start its command")
+    assert type(caught.value) is BackendError
 
 
 async def test_a_failed_load_points_to_the_models_log(bay: OpenBay) -> None:
@@ -366,47 +393,6 @@ async def test_a_rate_limit_of_anybody_elses_is_no_full_model(bay: OpenBay) -> N
         sim.answer("/v1/chat/completions", {"error": {"message": "slow down"}}, 429)
         with pytest.raises(RateLimitedError):
             await bay(sim.base_url).chat()
-
-
-async def test_a_full_model_is_asked_again_and_the_wait_is_told(bay: OpenBay) -> None:
-    """The refusal's Retry-After is kept to."""
-    with Scripted(running=[process("tiny")]) as sim:
-        refusals = iter(range(2))
-
-        @sim.route("POST", "/v1/chat/completions")
-        async def chat(exchange: Exchange) -> None:
-            if next(refusals, None) is not None:
-                body = refused("Too many requests", "concurrency_limit", "rate_limit_error")
-                await exchange.json(body, 429, [("Retry-After", "0")])
-                return
-            await exchange.start_stream("text/event-stream")
-            await exchange.raw(SAID)
-
-        events = await bay(sim.base_url).chat()
-
-    assert events == [
-        Status("queued", message="all places of the model are taken"),
-        *ANSWER,
-        END,
-    ]
-
-
-async def test_a_model_that_stays_full_is_an_error_when_the_patience_is_over(
-    bay: OpenBay,
-) -> None:
-    with Scripted() as sim:
-
-        @sim.route("POST", "/v1/chat/completions")
-        async def chat(exchange: Exchange) -> None:
-            await exchange.json({"error": "Too many requests"}, 429, [("Retry-After", "7")])
-
-        with pytest.raises(BackendBusyError) as caught:
-            await bay(sim.base_url, busyWaitS=0).chat()
-
-    assert caught.value.retry_after_s == 7.0
-    assert (
-        caught.value.hint == "raise the model's concurrencyLimit (10 unless set), or busyWaitS here"
-    )
 
 
 async def test_a_command_line_never_stands_in_an_error(bay: OpenBay) -> None:

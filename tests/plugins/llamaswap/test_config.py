@@ -61,6 +61,12 @@ def test_the_variable_may_hold_a_dsn_with_a_key() -> None:
     assert "k-123456" not in repr(given)
 
 
+def test_a_dsn_in_the_variable_may_name_the_provider() -> None:
+    (given,) = default_providers({"LLAMA_SWAP_URL": "llama-swap://box:8080#mine"})
+
+    assert (given.id, given.label, given.base_url) == ("mine", "mine", "http://box:8080")
+
+
 @pytest.mark.parametrize("variable", ["LLAMA_SWAP_URL", "LLAMA_SIDECAR_URL"])
 def test_a_variable_that_is_no_address_is_named_and_its_value_is_not_repeated(
     variable: str,

@@ -175,6 +175,19 @@ async def test_the_oldest_records_are_models_too(bay: OpenBay) -> None:
     assert models == {"m": DiscoveredModel(wire_id="m", state="loaded")}
 
 
+async def test_before_v241_the_word_type_was_the_user_s(bay: OpenBay) -> None:
+    listed = [
+        entry("vectors", meta={"llamaswap": {"type": "embedding"}}),
+        entry("talker", meta={"llamaswap": {"type": "model", "task": "rerank"}}),
+    ]
+    with Scripted(listed) as sim:
+        found = await bay(sim.base_url).discover()
+
+    assert found["vectors"].facts.embeddings
+    assert found["vectors"].details == {"metadata": {"type": "embedding"}}
+    assert found["talker"].details == {"metadata": {"task": "rerank"}}
+
+
 async def test_an_empty_list_is_known_by_running(bay: OpenBay) -> None:
     with Scripted([]) as sim:
         assert await bay(sim.base_url).discover() == {}

@@ -1,6 +1,7 @@
 """Mirrors modelbay_llamaswap/following.py: what changes is told by the server's own events."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,9 +12,11 @@ from modelbay.host.loader import Plugin
 from modelbay.models.catalog import CatalogChange
 from modelbay.models.manage import Load
 from modelbay.models.provider import ProviderConfig
-from modelbay.testing.simulator import Fault
+from modelbay.testing.simulator import Exchange, Fault
 from modelbay_llamaswap import plugin
 from modelbay_llamaswap.simulator import LlamaSwapSimulator, SimulatedModel
+from plugins.llamaswap.bay import OpenBay
+from plugins.llamaswap.serving import Scripted
 from pretend import installed, manager
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +54,24 @@ async def test_a_watcher_hears_of_a_load_by_the_servers_own_events() -> None:
 
         assert [change.id for change in seen if change.state == "loaded"] == ["desk/tiny"]
         assert sim.starts == {"tiny": 1}
+
+
+@pytest.mark.parametrize("name", ["requestTimeoutS", "firstByteTimeoutS", "idleTimeoutS"])
+async def test_events_may_be_silent_for_longer_than_an_answer(bay: OpenBay, name: str) -> None:
+    """They have no heartbeat (trap 18)."""
+    with Scripted() as sim:
+
+        @sim.route("GET", "/api/events")
+        async def events(exchange: Exchange) -> None:
+            await exchange.sleep(0.1)
+            await exchange.start_stream("text/event-stream")
+            for state in ("starting", "ready"):
+                inner = json.dumps([{"id": "tiny", "state": state}])
+                await exchange.sse({"type": "modelStatus", "data": inner})
+                await exchange.sleep(0.1)
+
+        desk = bay(sim.base_url, **{name: 0.05})
+        assert [None async for _ in desk.backend.watch_models()] == [None, None]
 
 
 async def test_a_server_that_has_no_events_is_asked_for_them_once() -> None:

@@ -8,20 +8,18 @@ from contextlib import asynccontextmanager
 import pytest
 
 from modelbay.closing import closing
-from modelbay.context import ProviderContext
 from modelbay.errors import (
     BackendBusyError,
     BackendError,
     BackendTimeoutError,
     ModelNotFoundError,
+    ProtocolError,
     StreamInterruptedError,
     UnsupportedActionError,
 )
 from modelbay.models.events import TextDelta
 from modelbay.models.manage import Done, Load, LogLine, ManageEvent, Progress, Unload
 from modelbay.testing.simulator import Exchange
-from modelbay_llamaswap.inventory import list_running
-from modelbay_llamaswap.measuring import measure
 from modelbay_llamaswap.memory import memory
 from modelbay_llamaswap.opening import Opening
 from modelbay_llamaswap.simulator import (
@@ -34,7 +32,7 @@ from modelbay_llamaswap.simulator import (
     SimulatedModel,
 )
 from plugins.llamaswap.bay import Bay, OpenBay, ask, collect
-from plugins.llamaswap.serving import Scripted, entry, process
+from plugins.llamaswap.serving import Scripted, process
 from pretend import lent
 
 pytestmark = pytest.mark.anyio
@@ -221,6 +219,39 @@ async def test_a_loaded_model_is_measured_by_its_full_ref(bay: OpenBay) -> None:
         assert memory(desk.context).measured == {}
     assert known == ["desk/a"]
     assert (loaded.loaded_context, loaded.facts.context_window) == (512, 512)
+
+
+@pytest.mark.parametrize("name", ["requestTimeoutS", "firstByteTimeoutS", "idleTimeoutS"])
+async def test_a_load_has_its_own_limit_and_not_those_of_answers(bay: OpenBay, name: str) -> None:
+    with LlamaSwapSimulator([SimulatedModel("a", load_s=math.inf)]) as sim:
+        events = await loaded_by_hand(bay(sim.base_url, pollS=0.05, **{name: 0.01}), sim)
+
+    assert events[-1] == Done(message="a is loaded")
+
+
+@pytest.mark.parametrize("name", ["x//y", "a/../b", "./a", "/a", "a/", "a%2Fb", "f.json", "100%"])
+async def test_an_id_that_is_no_clean_path_is_loaded_and_unloaded(bay: OpenBay, name: str) -> None:
+    """llama-swap answers such a path by a redirect to the clean one."""
+    with LlamaSwapSimulator([SimulatedModel(name)]) as sim:
+        desk = bay(sim.base_url)
+        loaded = await desk.manage(Load(model=name))
+        assert sim.states == {name: "ready"}
+        unloaded = await desk.manage(Unload(model=name))
+
+        assert (sim.states, sim.starts) == ({name: "stopped"}, {name: 1})
+    assert loaded[-1] == Done(message=f"{name} is loaded")
+    assert unloaded[-1] == Done(message=f"{name} unloaded")
+
+
+async def test_a_redirect_is_no_load(bay: OpenBay) -> None:
+    with Scripted() as sim:
+
+        @sim.route("GET", "/upstream/tiny/health")
+        async def health(exchange: Exchange) -> None:
+            await exchange.send(b"", 307, headers=[("Location", "/elsewhere")])
+
+        with pytest.raises(ProtocolError, match=r"no reason given \(HTTP 307\)"):
+            await bay(sim.base_url).manage(Load(model="tiny"))
 
 
 async def test_a_load_is_polled_where_there_are_no_events(bay: OpenBay) -> None:
@@ -433,21 +464,3 @@ async def test_leaving_before_it_was_entered_ends_the_entering() -> None:
     async with lent() as context, Opening(context, manager()) as opening:
         assert not await opening.ready(0.01)
     assert left == ["left"]
-
-
-async def test_a_look_at_running_forgets_what_was_measured_of_a_model_that_is_gone() -> None:
-    with Scripted([entry("a"), entry("b")], [process("a"), process("b")]) as sim:
-        for name in "ab":
-            settings = {"default_generation_settings": {"n_ctx": 512}}
-            sim.answer(f"/upstream/{name}/props", settings, method="GET")
-        async with lent(sim.base_url, kind="llama-swap") as context:
-            await _measure(context, "a")
-            await _measure(context, "b")
-            sim.running = [process("b")]
-            await list_running(context)
-
-            assert [ref.wire_id for ref in memory(context).measured] == ["b"]
-
-
-async def _measure(context: ProviderContext, wire_id: str) -> None:
-    await measure(context, wire_id, await list_running(context))

@@ -12,6 +12,7 @@ from modelbay_llamaswap.loading_text import LoadingText
 from plugins.llamaswap.serving import LOADED, LOADING, chunk, loading
 from recorded_exchanges import transcripts
 
+BARS = "━━━━━"
 RECORDED = {
     f"{transcript.name} {number}": recorded.answer.body
     for transcript in transcripts("llamaswap")
@@ -73,7 +74,9 @@ def test_bars_blanks_and_done_are_no_news() -> None:
 
 
 def test_a_line_that_goes_on_with_dots_is_told_once() -> None:
-    shown, _ = told(loading("Train", "ing h", "ard", " ", ".", ".", "\n", "Other", "\n"))
+    shown, _ = told(
+        loading(BARS, "\n", "Train", "ing h", "ard", " ", ".", ".", "\n", "Other", "\n")
+    )
 
     assert shown == [("loading", "Training hard"), ("loading", "Other")]
 
@@ -87,7 +90,7 @@ def test_whole_lines_as_older_servers_send_them_are_read_too() -> None:
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_the_failure_an_older_server_types_is_kept(end: str) -> None:
     reader = LoadingText()
-    for data in frames(loading(f"Unable to swap model err: exit 1{end}")):
+    for data in frames(loading(f"{BARS}\n", f"Unable to swap model err: exit 1{end}")):
         assert reader.read(data) == []
 
     assert reader.failure == "exit 1"
@@ -99,6 +102,46 @@ def test_after_the_first_frame_of_the_model_s_own_nothing_is_taken_away() -> Non
     own = [data for body in (chunk({"content": "a"}), loading("thought")) for data in frames(body)]
 
     assert [reader.read(data) for data in own] == [None, None]
+
+
+@pytest.mark.parametrize("first", ["thought", "\n", "━━", "━━━━━━", " ━━━━━", ""])
+def test_bare_reasoning_that_no_bars_open_is_the_model_s_own(first: str) -> None:
+    """Some servers leave `id` and `object` out of every frame."""
+    own = frames(loading(first, "Let me ", "think.\n", "━━━━━", "\n"))
+
+    assert told(loading(first, "Let me ", "think.\n", "━━━━━", "\n")) == ([], own)
+
+
+@pytest.mark.parametrize("opening", [(BARS, "\n"), (f"{BARS}\n",)])
+@pytest.mark.parametrize(
+    "closing",
+    [
+        ("\n", "Done!", " (0.3", "4s)", "\n", BARS, "\n", " ", "\n"),
+        ("\nDone! (0.34s)\n", f"{BARS}\n", " \n"),
+        ("\n", "Done!", " (0.3", "4s)", "\n", BARS),  # the rest was cut off
+        ("\n", "Done!", " (0.3", "4s)"),
+    ],
+)
+@pytest.mark.parametrize("thought", [("Let me ", "think.\n"), ("Done! (1.00s)", "\n"), ("", "a")])
+def test_bare_reasoning_after_the_closing_lines_is_the_model_s_own(
+    opening: tuple[str, ...], closing: tuple[str, ...], thought: tuple[str, ...]
+) -> None:
+    text = loading(*opening, "llama-swap loading model: x", "\n", *closing)
+    shown, own = told(text + loading(*thought))
+
+    assert shown == [("loading", "llama-swap loading model: x")]
+    assert own == frames(loading(*thought))[-len(own) :]
+    assert len(own) == sum(bool(piece) for piece in thought)
+
+
+def test_a_failure_that_is_typed_after_the_closing_lines_is_kept() -> None:
+    """Two of the server's tasks write into one stream."""
+    reader = LoadingText()
+    end = loading(f"{BARS}\n", "Done! (1.00s)\n", f"{BARS}\n", " \n")
+    failed = loading("Unable to swap model err: exit 1\n")
+    assert [reader.read(data) for data in frames(end + failed)] == [[]] * 5
+
+    assert reader.failure == "exit 1"
 
 
 @pytest.mark.parametrize(
@@ -115,13 +158,18 @@ def test_after_the_first_frame_of_the_model_s_own_nothing_is_taken_away() -> Non
 )
 def test_what_says_more_than_reasoning_is_the_model_s_own(frame: dict[str, object]) -> None:
     data = json.dumps(frame, separators=(",", ":")).encode()
-
-    assert LoadingText().read(data) is None
-
-
-@given(st.binary())
-def test_any_bytes_are_either_loading_text_or_the_model_s_own(data: bytes) -> None:
     reader = LoadingText()
+    (opening,) = frames(loading(BARS))
+    assert reader.read(opening) == []
+
+    assert reader.read(data) is None
+
+
+@given(st.binary(), st.booleans())
+def test_any_bytes_are_either_loading_text_or_the_model_s_own(data: bytes, opened: bool) -> None:
+    reader = LoadingText()
+    for frame in frames(loading(BARS) * opened):
+        reader.read(frame)
     read = reader.read(b'{"choices":[{"delta":{"reasoning_content":' + data)
 
     assert reader.over == (read is None)
@@ -129,7 +177,8 @@ def test_any_bytes_are_either_loading_text_or_the_model_s_own(data: bytes) -> No
 
 @given(st.text(alphabet="ab\n. ", max_size=60), st.integers(2, 60))
 def test_pieces_of_any_size_lose_no_line(text: str, size: int) -> None:
-    shown, own = told(loading(*(text[at : at + size] for at in range(0, len(text), size)), "\n"))
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    shown, own = told(loading(BARS, "\n", *pieces, "\n"))
 
     lines = [line.strip().rstrip(".").strip() for line in text.split("\n")]
     assert own == []
@@ -138,6 +187,7 @@ def test_pieces_of_any_size_lose_no_line(text: str, size: int) -> None:
 
 def test_a_status_is_what_comes_out() -> None:
     reader = LoadingText()
-    (data,) = frames(loading("llama-swap loading model: x\n"))
+    opening, data = frames(loading(f"{BARS}\n", "llama-swap loading model: x\n"))
+    assert reader.read(opening) == []
 
     assert reader.read(data) == [Status("loading", message="llama-swap loading model: x")]

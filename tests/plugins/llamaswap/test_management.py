@@ -1,5 +1,6 @@
 """Mirrors modelbay_llamaswap/management.py, activity.py and logs.py: the actions that look."""
 
+import asyncio
 import math
 
 import pytest
@@ -30,6 +31,8 @@ from modelbay.models.manage import (
 )
 from modelbay.testing.conformance.ports import dead_url
 from modelbay.testing.simulator import Exchange
+from modelbay_llamaswap import logs as module
+from modelbay_llamaswap.logs import tail
 from plugins.llamaswap.bay import OpenBay
 from plugins.llamaswap.serving import Scripted, entry, process, refused
 
@@ -312,14 +315,99 @@ async def test_a_model_s_log_ends_where_it_pauses(bay: OpenBay) -> None:
     assert events == [LogLine(text="first"), LogLine(text="second"), Done(changed=False)]
 
 
-async def test_an_empty_log_sends_no_head_and_is_empty(bay: OpenBay) -> None:
+@pytest.mark.parametrize("name", ["_HISTORY_S", "_HISTORY_BYTES"])
+async def test_a_log_without_a_pause_is_told_as_it_comes_and_ends_all_the_same(
+    bay: OpenBay, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(module, name, {"_HISTORY_S": 0.3, "_HISTORY_BYTES": 40}[name])
+    with Scripted() as sim:
+
+        @sim.route("GET", "/logs/stream/{id...}")
+        async def log(exchange: Exchange) -> None:
+            await exchange.start_stream("text/plain")
+            while True:
+                await exchange.raw(b"line\n")
+                await exchange.sleep(0.01)
+
+        desk = bay(sim.base_url)
+        async with closing(desk.backend.manage(Logs(model="tiny"))) as events:
+            first = await anext(events)
+            assert sim.open_streams == 1
+            rest = [event async for event in events]
+        last = await tail(desk.context, "tiny")
+
+        await sim.wait_until_async(lambda: sim.open_streams == 0)
+    assert first == LogLine(text="line")
+    assert rest[-1] == Done(changed=False)
+    assert set(rest[:-1]) == {LogLine(text="line")}
+    assert last == ["line"] * len(last)
+    assert 0 < len(last) <= 8
+
+
+@pytest.mark.parametrize("name", ["requestTimeoutS", "firstByteTimeoutS", "idleTimeoutS"])
+async def test_a_provider_s_limits_are_not_those_of_its_logs_and_lists(
+    bay: OpenBay, name: str
+) -> None:
+    with Scripted(running=[process("tiny")]) as sim:
+
+        @sim.route("GET", "/logs/stream")
+        async def log(exchange: Exchange) -> None:
+            await exchange.sleep(0.1)
+            await exchange.start_stream("text/plain")
+            await exchange.raw(b"one\n")
+            await exchange.sleep(0.1)
+            await exchange.raw(b"two\n")
+
+        @sim.route("GET", "/running")
+        async def running(exchange: Exchange) -> None:
+            await exchange.sleep(0.1)
+            await exchange.json({"running": []})
+
+        desk = bay(sim.base_url, **{name: 0.05})
+        (followed, listed) = await asyncio.gather(
+            desk.manage(Logs(follow=True)), desk.manage(ListModels())
+        )
+
+    assert len(listed) == 1
+    assert followed == [
+        LogLine(text="one"),
+        LogLine(text="two"),
+        Done(message="the server ended its log", changed=False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("10%\r20%\r30%\r\n", "30%"),
+        ("\x1b]0;a title\x07text", "text"),
+        ("\x1b]8;;http://h\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x9b31mred\x9b0m \x1b[1;31mbold\x1b[m", "red bold"),
+        ("\x1bPq#0\x1b\\after", "after"),
+        ("\x1b(Bplain \x1b7\x85", "plain "),
+        ("\x1b]0;never ended", "0;never ended"),
+        ("tab\tkept", "tab\tkept"),
+    ],
+)
+async def test_a_line_of_a_log_is_plain_text(bay: OpenBay, written: str, shown: str) -> None:
+    with Scripted() as sim:
+        sim.answer("/logs", written, method="GET")
+        events = await bay(sim.base_url).manage(Logs())
+
+    assert events == [LogLine(text=shown), Done(changed=False)]
+
+
+async def test_an_empty_log_sends_no_head_and_is_empty(
+    bay: OpenBay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_HEAD_S", 0.05)
     with Scripted() as sim:
 
         @sim.route("GET", "/logs/stream/{id...}")
         async def log(exchange: Exchange) -> None:
             await exchange.sleep(math.inf)
 
-        events = await bay(sim.base_url, firstByteTimeoutS=0.05).manage(Logs(model="tiny"))
+        events = await bay(sim.base_url).manage(Logs(model="tiny"))
 
     assert events == [Done(message="nothing is logged", changed=False)]
 

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import struct
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,11 @@ from modelbay.errors import (
     BackendError,
     ModelNotFoundError,
     ProtocolError,
+    StreamInterruptedError,
     UnsupportedFeatureError,
 )
 from modelbay.models.chat import ChatRequest, user
-from modelbay.models.media import EmbedRequest, ImageRequest, RerankRequest
+from modelbay.models.media import CompleteRequest, EmbedRequest, ImageRequest, RerankRequest
 from modelbay_llamaswap.simulator import Capabilities, Group, LlamaSwapSimulator, SimulatedModel
 from plugins.llamaswap.bay import OpenBay, text_of
 from plugins.llamaswap.serving import Scripted, refused
@@ -89,13 +90,53 @@ async def test_a_server_before_images_says_so(bay: OpenBay) -> None:
     assert caught.value.hint == "update llama-swap; modelbay doctor shows which version answers"
 
 
-async def test_an_image_left_at_another_host_is_not_fetched(bay: OpenBay) -> None:
-    """Some servers answer with an address on their own port."""
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://127.0.0.1:9/a.png", r"another host \(127\.0\.0\.1\)"),
+        ("/unload", "an address"),
+        ("api/models/unload", "an address"),
+    ],
+)
+async def test_an_image_left_at_an_address_is_never_fetched(
+    bay: OpenBay, url: str, place: str
+) -> None:
+    """Some servers answer with an address on their own port; at llama-swap's own a model's server
+    would have us call llama-swap's management, where unloading all is a GET."""
     with Scripted() as server:
-        server.answer("/v1/images/generations", {"data": [{"url": "http://127.0.0.1:9/a.png"}]})
-        desk = bay(server.base_url)
-        with pytest.raises(ProtocolError, match="another host"):
+        server.answer("/unload", "OK", method="GET")
+        server.answer("/v1/images/generations", {"data": [{"url": url}]})
+        desk = bay(server.base_url, apiKey="sk-secret-1")
+        with pytest.raises(ProtocolError, match=f"{place}, which is not asked"):
             await desk.backend.generate_image(ImageRequest(prompt="x"), await desk.model())
+
+        assert server.requests[-1].path == "/v1/images/generations"
+        assert server.requests[-1].headers["accept"] == "application/json"
+
+
+async def test_an_empty_answer_is_a_request_that_was_called_off(bay: OpenBay) -> None:
+    """Trap 6, for every sort of request."""
+    with Scripted() as server:
+        paths = ("embeddings", "rerank", "images/generations", "completions")
+        for path in paths:
+            server.answer(f"/v1/{path}", b"")
+        desk = bay(server.base_url)
+        model = await desk.model()
+
+        async def completed() -> None:
+            async for _ in desk.backend.complete(CompleteRequest(prompt="a"), model):
+                pass
+
+        asked: list[Callable[[], Awaitable[object]]] = [
+            lambda: desk.backend.embed(EmbedRequest(input=["a"]), model),
+            lambda: desk.backend.rerank(RerankRequest(query="a", documents=["b"]), model),
+            lambda: desk.backend.generate_image(ImageRequest(prompt="a"), model),
+            completed,
+        ]
+        for ask in asked:
+            with pytest.raises(StreamInterruptedError, match="called off at the server") as caught:
+                await ask()
+            assert caught.value.status == 200
 
 
 async def test_vectors_come_in_the_order_of_the_texts(

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from modelbay.errors import BackendUnreachableError
-from modelbay.models.events import Finish
+from modelbay.errors import AuthenticationError, BackendUnreachableError
+from modelbay.models.events import Finish, ReasoningDelta
+from modelbay.models.manage import Health
 from modelbay.models.media import CompleteRequest, EmbedRequest, ImageRequest, RerankRequest
 from modelbay.testing.conformance.ports import dead_url
-from modelbay_llamaswap.sidecar import endpoint
-from plugins.llamaswap.bay import OpenBay, ask
-from plugins.llamaswap.serving import Scripted, process
+from modelbay_llamaswap.sidecar import credentials, endpoint
+from plugins.llamaswap.bay import OpenBay, ask, statuses
+from plugins.llamaswap.serving import LOADED, LOADING, SAID, Scripted, process
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +39,73 @@ def base() -> Iterator[Scripted]:
 def side() -> Iterator[Scripted]:
     with Scripted() as sim:
         yield sim
+
+
+@pytest.mark.parametrize(
+    ("config", "sent"),
+    [
+        ({}, "Bearer sk-base"),  # another port is the same host
+        ({"sidecarUrl": "http://localhost:{port}"}, None),
+        ({"sidecarUrl": "http://me:pw@127.0.0.1:{port}"}, "Basic bWU6cHc="),
+        ({"sidecarApiKeyEnv": "SIDE_KEY"}, "Bearer sk-side"),
+        (
+            {"sidecarApiKeyEnv": "SIDE_KEY", "sidecarUrl": "http://localhost:{port}"},
+            "Bearer sk-side",
+        ),
+        ({"sidecarApiKeyEnv": "NOT_SET"}, None),
+    ],
+)
+async def test_a_sidecar_gets_its_own_key_or_that_of_the_same_host(
+    bay: OpenBay, base: Scripted, side: Scripted, config: dict[str, str], sent: str | None
+) -> None:
+    address = config.get("sidecarUrl", "http://127.0.0.1:{port}").format(port=side.port)
+    fields: dict[str, object] = {**config, "sidecarUrl": address, "apiKey": "sk-base"}
+    desk = bay(base.base_url, headers={"X-Team": "blue"}, **fields)
+    desk.context.resources.env["SIDE_KEY"] = "sk-side\n"
+    await desk.chat(ask(routing={"agent"}))
+    await desk.manage(Health())
+
+    team = "blue" if sent == "Bearer sk-base" else None
+    assert {r.headers.get("authorization") for r in base.requests} == {"Bearer sk-base"}
+    assert [r.path for r in side.requests] == ["/v1/chat/completions", "/v1/models"]
+    for request in side.requests:
+        assert (request.headers.get("authorization"), request.headers.get("x-team")) == (sent, team)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "anonymous"),
+    [
+        ("https://box", "http://box:1", True),  # the key would be sent in clear
+        ("https://box", "https://box:1", False),
+        ("http://box/v1", "https://BOX", False),
+        ("http://box", "http://box.test", True),
+    ],
+)
+async def test_what_is_the_same_host(bay: OpenBay, own: str, other: str, anonymous: bool) -> None:
+    assert credentials(bay(own, sidecarUrl=other).context, other).anonymous == anonymous
+
+
+async def test_a_sidecar_s_key_is_in_no_error(bay: OpenBay, base: Scripted, side: Scripted) -> None:
+    side.answer("/v1/chat/completions", "wrong key sk-side", 401)
+    desk = bay(base.base_url, sidecarUrl=side.base_url, sidecarApiKeyEnv="SIDE_KEY")
+    desk.context.resources.env["SIDE_KEY"] = "sk-side"
+    with pytest.raises(AuthenticationError) as caught:
+        await desk.chat(ask(routing={"agent"}))
+
+    assert str(caught.value) == "wrong key *** (HTTP 401)"
+    assert "sk-side" not in repr(endpoint(desk.context, ask(routing={"agent"})))
+
+
+async def test_what_a_sidecar_sends_is_never_taken_for_loading_text(
+    bay: OpenBay, base: Scripted, side: Scripted
+) -> None:
+    side.stream = LOADING + LOADED + SAID
+    events = await bay(base.base_url, sidecarUrl=side.base_url).chat(ask(routing={"agent"}))
+
+    assert "llama-swap loading model: tiny" in "".join(
+        event.text for event in events if isinstance(event, ReasoningDelta)
+    )
+    assert statuses(events) == []
 
 
 def chats(sim: Scripted) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from modelbay.errors import BackendError
 from modelbay.models.events import Finish
-from modelbay.models.manage import Done, Load
+from modelbay.models.manage import Done, Health, ListModels, Load, Running, Show, Unload
 from modelbay_llamaswap.memory import memory
 from modelbay_llamaswap.simulator import LlamaSwapSimulator, Peer, SimulatedModel
 from plugins.llamaswap import (
@@ -214,6 +214,17 @@ async def test_30_a_crash_between_two_requests_is_no_error_and_nothing_old_is_be
 
 
 # --- beside the list ------------------------------------------------------------------------------
+
+
+async def test_every_request_to_llama_swap_asks_for_json(bay: OpenBay) -> None:
+    """Up to v217 an error is JSON only for who asks for it."""
+    with LlamaSwapSimulator([SimulatedModel("a")]) as sim:
+        desk = bay(sim.base_url)
+        for action in (ListModels(), Load(model="a"), Running(), Show(model="a"), Health()):
+            await desk.manage(action)
+        await desk.manage(Unload(model="a"))
+
+        assert {request.headers.get("accept") for request in sim.requests} == {"application/json"}
 
 
 async def test_an_error_of_llama_swap_s_own_is_read_without_an_accept_header(bay: OpenBay) -> None:

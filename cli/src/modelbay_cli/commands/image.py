@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import itertools
 import os
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from modelbay_cli.options import deadline_option, examples, json_option, verbose
 from modelbay_cli.output import Screen
 from modelbay_cli.session import Session
 from modelbay_cli.waiting import WaitingLine
+
+_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
 
 @click.command(
@@ -58,7 +61,7 @@ def command(
     """Make an image from PROMPT and write it to a file."""
     if output == "-" and (count > 1 or as_json):
         raise click.UsageError("-o - is for one image, without --json")
-    paths = [] if output == "-" else _paths(Path(output), count)
+    paths = [] if output == "-" else _paths(_file(output), count)
     for path in paths:
         _require_free(path, force)
     try:
@@ -70,15 +73,21 @@ def command(
     with Session(deadline_s=deadline_s) as session:
         result = session.run(_made(session.host, request))
     contents = [base64.b64decode(image.data or "") for image in result.images]
+    aside = Screen.stderr()
+    if len(contents) != count:
+        aside.line(f"asked for {_images(count)}, the server made {len(contents)}", "warning")
     if output == "-":
         sys.stdout.buffer.write(contents[0])
         sys.stdout.buffer.flush()
         return
     written = []
     for index, content in enumerate(contents):
-        path = paths[index] if index < len(paths) else _paths(Path(output), index + 1)[-1]
-        path = path.with_suffix(_suffix(path, content))
-        _require_free(path, force)
+        wanted = paths[index] if index < len(paths) else _paths(Path(output), index + 1)[-1]
+        named = _with_ending(wanted, content)
+        path = named if force else _free(named)
+        if path != named:
+            # The image is made: it is not thrown away for its name.
+            aside.line(f"{named} is there already; --force overwrites it", "warning")
         _write(path, content)
         written.append(path)
     out = Screen.stdout()
@@ -87,6 +96,10 @@ def command(
         return
     for path in written:
         out.line(str(path))
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 async def _made(host: Host, request: ImageRequest) -> ImageResult:
@@ -98,23 +111,66 @@ async def _made(host: Host, request: ImageRequest) -> ImageResult:
         line.stop()
 
 
+def _file(output: str) -> Path:
+    """Where the image goes.
+
+    Raises:
+        UsageError: Nothing can be written there; told before anything is asked for.
+    """
+    path = Path(output)
+    try:
+        if output.endswith(("/", os.sep)) or path.is_dir():
+            raise click.UsageError(f"{output} is a folder; give the name of a file in it")
+        if not path.parent.is_dir():
+            raise click.UsageError(f"there is no folder {path.parent}")
+        if not os.access(path.parent, os.W_OK):
+            raise click.UsageError(f"nothing can be written into {path.parent}")
+        # The longest it may become: another ending, and a number.
+        path.with_name(f"{path.name.removesuffix(_ending(path))}-99.jpeg").exists()
+    except OSError as exc:
+        raise click.UsageError(f"nothing can be written to {output}: {exc.strerror}") from exc
+    return path
+
+
 def _paths(path: Path, count: int) -> list[Path]:
     if count == 1:
         return [path]
-    return [path.with_stem(f"{path.stem}-{number}") for number in range(1, count + 1)]
+    return [_numbered(path, number) for number in range(1, count + 1)]
+
+
+def _numbered(path: Path, number: int) -> Path:
+    ending = _ending(path)
+    return path.with_name(f"{path.name.removesuffix(ending)}-{number}{ending}")
+
+
+def _ending(path: Path) -> str:
+    """The ending, if it is one of images: in ``sketch-v1.5`` there is none."""
+    return path.suffix if path.suffix.lower() in _ENDINGS else ""
 
 
 def _require_free(path: Path, force: bool) -> None:
+    if path.is_dir():
+        raise click.UsageError(f"{path} is a folder; give the name of a file")
     if path.exists() and not force:
         raise click.UsageError(f"{path} is there already; --force overwrites it")
 
 
-def _suffix(path: Path, content: bytes) -> str:
-    """The name's own ending, or the one of what the server really made."""
+def _free(path: Path) -> Path:
+    """The name, or the next one with a number that is not taken."""
+    if not path.exists():
+        return path
+    return next(p for p in (_numbered(path, n) for n in itertools.count(2)) if not p.exists())
+
+
+def _with_ending(path: Path, content: bytes) -> Path:
+    """With its own ending, or the one of what the server really made."""
     kind = image_format(content)
     names = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",)}
     fitting = names.get(kind or "", ())
-    return path.suffix if path.suffix.lower() in fitting or not fitting else fitting[0]
+    ending = _ending(path)
+    if not fitting or ending.lower() in fitting:
+        return path
+    return path.with_name(path.name.removesuffix(ending) + fitting[0])
 
 
 def _read(source: Path | None) -> ImagePart | None:
@@ -129,7 +185,7 @@ def _read(source: Path | None) -> ImagePart | None:
 
 def _write(path: Path, content: bytes) -> None:
     """All or nothing: half an image never stands under its name."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".modelbay-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -3,7 +3,7 @@
 import click
 
 from modelbay.errors import UnknownProviderError
-from modelbay.models.manage import LogLine, Logs
+from modelbay.models.manage import Done, LogLine, Logs
 from modelbay_cli.options import deadline_option, events_option, examples, verbose_option
 from modelbay_cli.output import Screen
 from modelbay_cli.session import Session
@@ -31,6 +31,8 @@ def command(
         host = session.host
         if provider not in host.registry.provider_ids:
             provider, _, rest = provider.partition("/")
+            if rest and model:
+                raise click.UsageError(f"one model, please: '{rest}' or '{model}'")
             model = rest or model
         if provider not in host.registry.provider_ids:
             raise UnknownProviderError(
@@ -45,5 +47,7 @@ def command(
                         out.line(event.model_dump_json())
                     elif isinstance(event, LogLine):
                         out.line(event.text)
+                    elif isinstance(event, Done) and event.message:
+                        Screen.stderr().line(event.message, "dim")
 
         session.run(printed())

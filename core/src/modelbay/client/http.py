@@ -35,6 +35,7 @@ log = logging.getLogger("modelbay.http")
 
 Method = Literal["GET", "POST", "PUT", "DELETE", "HEAD"]
 MANAGEMENT_DEADLINE_S = 15.0
+NOTHING = "answered nothing"  # ends the message of an error for an empty answer
 JSON_LIMIT = 16 * 1024 * 1024  # a list of 10,000 models is 5 MB; 200 MB is a fault
 
 T = TypeVar("T")
@@ -172,17 +173,25 @@ async def open_stream(
     deadline_s: float | None = None,
     first_byte_s: float | None = None,
     idle_s: float | None = None,
+    own_limits: bool = False,
+    anonymous: bool = False,
 ) -> AsyncIterator[HttpResponse]:
     """Send a request; hand over the answer as soon as its head is there, whatever its status.
+
+    The provider's limits (`request_timeout_s`, `first_byte_timeout_s`, `idle_timeout_s`) are for
+    the answers of models. They hold where no ``deadline_s`` is given, and each that is set stands
+    in for the one given here. A question to the server has a ``deadline_s``, and what is followed
+    has ``own_limits``: then only the limits given here hold.
 
     Args:
         path: Below the provider's address, or a whole address of the same provider.
         json: The body, as JSON.
         content: The body, as bytes.
-        deadline_s: Seconds for everything; the provider's `request_timeout_s` if ``None``.
-        first_byte_s: Seconds until the head; the provider's `first_byte_timeout_s` wins.
-        idle_s: Seconds between two blocks; only for servers that ping. The provider's
-            `idle_timeout_s` wins.
+        deadline_s: Seconds for everything.
+        first_byte_s: Seconds until the head.
+        idle_s: Seconds between two blocks; only for servers that ping.
+        own_limits: Leave the provider's limits out: a log or events may be silent for long.
+        anonymous: Send neither the provider's key nor its headers, only the ``headers`` given.
 
     Raises:
         BackendUnreachableError: No connection.
@@ -196,9 +205,11 @@ async def open_stream(
     if json is not None:
         content = msgspec.json.encode(json)
         sent["Content-Type"] = "application/json"
-    total_s = deadline_s if deadline_s is not None else config.request_timeout_s
-    first_s = config.first_byte_timeout_s or first_byte_s
-    pause_s = config.idle_timeout_s or idle_s
+    total_s, first_s, pause_s = deadline_s, first_byte_s, idle_s
+    if total_s is None and not own_limits:
+        total_s = config.request_timeout_s
+        first_s = config.first_byte_timeout_s or first_s
+        pause_s = config.idle_timeout_s or pause_s
     watchdog = None
     if total_s is not None or first_s is not None or pause_s is not None:
         watchdog = Watchdog(
@@ -207,9 +218,11 @@ async def open_stream(
     log.debug("-> %s %s", method, _shown(url))
     connections = provider.resources.connections(url)
     if connections is None:
-        opened = _through_library(provider, method, url, sent, content, watchdog)
+        opened = _through_library(provider, method, url, sent, content, watchdog, anonymous)
     else:
-        opened = _over_our_own(provider, connections, method, url, sent, content, watchdog)
+        opened = _over_our_own(
+            provider, connections, method, url, sent, content, watchdog, anonymous
+        )
     try:
         async with opened as response:
             log.debug("<- %s %s %s", response.status, method, _shown(url))
@@ -231,8 +244,9 @@ async def _over_our_own(
     headers: Mapping[str, str],
     content: bytes | None,
     watchdog: Watchdog | None,
+    anonymous: bool,
 ) -> AsyncIterator[HttpResponse]:
-    sent = {**provider.headers, **headers}
+    sent = headers if anonymous else {**provider.headers, **headers}
     try:
         if watchdog is None:
             answer = await connections.request(method, url, sent, content)
@@ -259,10 +273,16 @@ async def _through_library(
     headers: Mapping[str, str],
     content: bytes | None,
     watchdog: Watchdog | None,
+    anonymous: bool,
 ) -> AsyncIterator[HttpResponse]:
     try:
         client = provider.http
         request = client.build_request(method, url, content=content, headers=dict(headers))
+        if anonymous:
+            given = {name.lower() for name in headers}
+            for name in provider.headers:
+                if name.lower() not in given:
+                    request.headers.pop(name, None)
         if watchdog is None:
             response = await client.send(request, stream=True)
         else:
@@ -346,6 +366,7 @@ async def fetch_json(
     *,
     into: type[T],
     json: JsonObject | None = None,
+    headers: Mapping[str, str] | None = None,
     model: str | None = None,
     deadline_s: float | None = MANAGEMENT_DEADLINE_S,
     limit: int = JSON_LIMIT,
@@ -353,11 +374,17 @@ async def fetch_json(
 ) -> T:
     """One request, one JSON answer, decoded into ``into`` (a msgspec struct, a dict, ...).
 
+    Args:
+        deadline_s: Seconds for everything; ``None`` for the answer of a model, for which the
+            provider's limits hold.
+
     Raises:
         BackendError: The server refused or failed.
         ProtocolError: The answer is not JSON, not of that shape, or larger than ``limit`` bytes.
     """
-    async with open_stream(provider, method, path, json=json, deadline_s=deadline_s) as response:
+    async with open_stream(
+        provider, method, path, json=json, headers=headers, deadline_s=deadline_s
+    ) as response:
         try:
             await raise_for_status(provider, response, model=model, classify=classify)
             body = await read_body(response, limit=limit)
@@ -376,8 +403,12 @@ def decode_body(
         asked: What was asked, for the message: ``GET /v1/models``.
 
     Raises:
-        ProtocolError: It is not JSON, or not of that shape.
+        ProtocolError: It is empty, not JSON, or not of that shape.
     """
+    if not body.strip():
+        raise ProtocolError(
+            f"{asked} {NOTHING}", status=response.status, provider_id=provider.id, stage="decode"
+        )
     try:
         return msgspec.json.decode(body, type=into)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

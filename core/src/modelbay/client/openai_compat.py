@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from modelbay.client.http import (
+    NOTHING,
     decode_body,
     fetch_json,
     open_stream,
@@ -55,7 +56,9 @@ if TYPE_CHECKING:
     from modelbay.context import ProviderContext
 
 IMAGES_LIMIT = 256 * 1024 * 1024  # sixteen images of 4096 x 4096 as base64, with room
+MOST_IMAGES = 16  # as many as can be asked for
 IMAGE_FETCH_S = 60.0
+_WANTS_JSON = {"Accept": "application/json"}
 IDLE_S = 90.0  # three pings of the servers that ping; a running stream that is silent for longer
 
 
@@ -119,6 +122,7 @@ async def embed(
         path,
         into=EmbeddingsBody,
         json=encode_embed(request, model.ref.wire_id),
+        headers=_WANTS_JSON,
         model=str(model.ref),
         deadline_s=None,
         limit=256 * 1024 * 1024,
@@ -142,6 +146,7 @@ async def rerank(
         path,
         into=RerankBody,
         json=encode_rerank(request, model.ref.wire_id),
+        headers=_WANTS_JSON,
         model=str(model.ref),
         deadline_s=None,
         classify=classify,
@@ -158,19 +163,23 @@ async def generate_image(
     edit_path: str = "v1/images/edits",
     classify: Classify | None = None,
     response_format: bool = True,
+    fetch: bool = True,
 ) -> ImageResult:
     """Images over ``POST {path}``, or over ``{edit_path}`` for a request that holds an image.
 
     Args:
         response_format: Ask for base64; see `encode_image`.
+        fetch: Fetch an image that was left at an address of the server's own, without the key.
+            False where that address is a proxy's: a model's server would choose what we ask it.
 
     Raises:
-        ProtocolError: What came is no image, larger than `IMAGES_LIMIT` bytes together, or lies at
-            an address on another host: a server cannot make us fetch from elsewhere.
+        ProtocolError: What came is no image, is more than `MOST_IMAGES` or larger than
+            `IMAGES_LIMIT` bytes together, or lies at an address that is not fetched: a server
+            cannot make us fetch from elsewhere.
     """
     fields = encode_image(request, model.ref.wire_id, response_format=response_format)
     if request.image is None:
-        sending = open_stream(provider, "POST", path, json=fields)
+        sending = open_stream(provider, "POST", path, json=fields, headers=_WANTS_JSON)
     else:
         boundary = uuid.uuid4().hex
         sending = open_stream(
@@ -178,18 +187,22 @@ async def generate_image(
             "POST",
             edit_path,
             content=encode_edit(fields, request.image, boundary),
-            headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
+            headers={"Content-Type": f"multipart/form-data; boundary={boundary}", **_WANTS_JSON},
         )
     try:
         async with sending as response:
             await raise_for_status(provider, response, model=str(model.ref), classify=classify)
             raw = await read_body(response, limit=IMAGES_LIMIT)
             body = decode_body(provider, response, raw, "image generation", ImagesBody)
+        if len(body.data) > MOST_IMAGES:
+            raise ProtocolError(f"the server sent {len(body.data)} images", stage="decode")
         images = []
+        left = IMAGES_LIMIT - len(raw)
         for item in body.data:
             found = decode_item(item)
             if isinstance(found, str):
-                found = await _fetch_image(provider, found, classify)
+                found = await _fetch_image(provider, found, classify, fetch=fetch, limit=left)
+                left -= len(found)
             images.append(to_part(found))
     except BackendError as exc:
         provider.sign(exc, str(model.ref))
@@ -199,23 +212,40 @@ async def generate_image(
     return ImageResult(images=images, model=body.model)
 
 
-async def _fetch_image(provider: "ProviderContext", url: str, classify: Classify | None) -> bytes:
-    """An image that the server left at an address of its own.
+async def _fetch_image(
+    provider: "ProviderContext", url: str, classify: Classify | None, *, fetch: bool, limit: int
+) -> bytes:
+    """An image that the server left at an address of its own; asked for without the key.
+
+    Args:
+        limit: Bytes.
 
     Raises:
-        ProtocolError: The address is another host's, or the image is too large.
+        ProtocolError: The address is another host's or not to be asked, or the image is too large.
     """
-    address = urlsplit(urljoin(f"{provider.base_url}/", url))
+    try:
+        address = urlsplit(urljoin(f"{provider.base_url}/", url))
+        host = address.netloc.rpartition("@")[2]
+    except ValueError:
+        raise ProtocolError("the server left the image at no address", stage="decode") from None
     own = urlsplit(provider.base_url)
-    if (address.scheme, address.netloc) != (own.scheme, own.netloc):
+    is_own = (address.scheme, host) == (own.scheme, own.netloc.rpartition("@")[2])
+    if not (fetch and is_own):
+        place = "an address" if is_own else f"another host ({address.hostname})"
         raise ProtocolError(
-            f"the server left the image at another host ({address.hostname}), which is not asked",
+            f"the server left the image at {place}, which is not asked",
             hint="have the server answer with response_format b64_json",
             stage="decode",
         )
-    async with open_stream(provider, "GET", address.geturl(), deadline_s=IMAGE_FETCH_S) as response:
+    async with open_stream(
+        provider,
+        "GET",
+        address._replace(netloc=host).geturl(),
+        deadline_s=IMAGE_FETCH_S,
+        anonymous=True,
+    ) as response:
         await raise_for_status(provider, response, classify=classify)
-        return await read_body(response, limit=IMAGES_LIMIT)
+        return await read_body(response, limit=limit)
 
 
 async def _events(
@@ -251,7 +281,10 @@ async def _events(
                         parse_error_body(sse.stray).message, partial=decoder.partial
                     )
             else:
-                for event in decoder.decode(await read_body(response)):
+                whole = await read_body(response)
+                if not whole.strip():
+                    raise ProtocolError(f"POST {NOTHING}", status=response.status, stage="decode")
+                for event in decoder.decode(whole):
                     yield event
             for event in decoder.close():
                 yield event

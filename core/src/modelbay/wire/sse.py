@@ -4,7 +4,7 @@ from modelbay.errors import ProtocolError
 from modelbay.wire.lines import LINE_LIMIT, LineDecoder
 
 _FIELDS = (b"data", b"event", b"id", b"retry")
-_STRAY_LIMIT = 4096
+_STRAY_LIMIT = 64 * 1024
 
 
 class SSEDecoder:
@@ -16,7 +16,8 @@ class SSEDecoder:
 
     Attributes:
         stray: Bytes of lines that are no SSE at all, such as a proxy's text or a bare JSON error
-            under status 200; at most 4 KiB are kept.
+            under status 200; at most 64 KiB are kept, in which an error fits that
+            repeats a whole command line.
     """
 
     __slots__ = ("_data", "_limit", "_lines", "stray")

@@ -68,7 +68,9 @@ class Following:
         provider = self._provider
         with self.scope:
             try:
-                async with open_stream(provider, "GET", at(provider, ROUTE)) as response:
+                async with open_stream(
+                    provider, "GET", at(provider, ROUTE), own_limits=True
+                ) as response:
                     if response.status == 404:
                         memory(provider).lacking.add(ROUTE)  # a router older than June 2026
                     if response.status != 200:

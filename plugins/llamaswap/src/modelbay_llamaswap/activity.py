@@ -9,7 +9,7 @@ from modelbay.client.http import fetch_json
 from modelbay.context import ProviderContext
 from modelbay.errors import BackendError
 from modelbay.models.frozen import JsonObject
-from modelbay_llamaswap.config import at
+from modelbay_llamaswap.config import JSON, at
 from modelbay_llamaswap.wire import classify
 
 T = TypeVar("T")
@@ -157,6 +157,7 @@ async def _have(provider: ProviderContext, path: str, into: type[T]) -> T | None
             "GET",
             at(provider, path),
             into=into,
+            headers=JSON,
             deadline_s=_DEADLINE_S,
             classify=classify,
         )

@@ -23,7 +23,7 @@ from modelbay.wire.errors import error_class, parse_error_body
 from modelbay.wire.openai_chat import ChatDecoder, Dialect, encode_chat
 from modelbay.wire.sse import SSEDecoder
 from modelbay_llamaswap import config, sidecar
-from modelbay_llamaswap.explaining import raise_explained
+from modelbay_llamaswap.explaining import CALLED_OFF, raise_explained
 from modelbay_llamaswap.loading_text import LoadingText
 from modelbay_llamaswap.memory import memory
 from modelbay_llamaswap.opening import Opening
@@ -152,7 +152,12 @@ async def _turn(
     decoder = ChatDecoder(dialect(provider), classify)
     poll_s = config.options(provider).poll_s
     request = open_stream(
-        provider, "POST", place.at(PATH), json=body, headers={"Accept": "application/json"}
+        provider,
+        "POST",
+        place.at(PATH),
+        json=body,
+        headers={**config.JSON, **place.credentials.headers},
+        anonymous=place.credentials.anonymous,
     )
     try:
         async with Opening(provider, request) as opening:
@@ -162,7 +167,9 @@ async def _turn(
                         yield status
             response = opening.result()
             await raise_for_status(provider, response, model=str(model.ref), classify=classify)
-            answer = _answer(response, decoder)
+            # What a sidecar sends is its model's: it swaps nothing, and types no loading text.
+            loading = None if place.is_sidecar else LoadingText()
+            answer = _answer(response, decoder, loading)
             async with closing(answer):
                 async for event in answer:
                     yield event
@@ -173,26 +180,28 @@ async def _turn(
         raise_explained(provider, exc, model.wire_id, place)
 
 
-async def _answer(response: HttpResponse, decoder: ChatDecoder) -> AsyncIterator[StreamEvent]:
-    """The events of an answer whose head has come."""
+async def _answer(
+    response: HttpResponse, decoder: ChatDecoder, loading: LoadingText | None
+) -> AsyncIterator[StreamEvent]:
+    """The events of an answer whose head has come.
+
+    Args:
+        loading: Reads the loading text, where there can be one.
+    """
     if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
         whole = await read_body(response)
         if not whole.strip():
-            # What a request gets that somebody cancels while it waits (trap 6).
-            raise StreamInterruptedError(
-                "the request was called off at the server: an empty answer", status=response.status
-            )
+            raise StreamInterruptedError(CALLED_OFF, status=response.status)
         for event in decoder.decode(whole):
             yield event
         for event in decoder.close():
             yield event
         return
     sse = SSEDecoder()
-    loading = LoadingText()
     async with closing(response.blocks()) as blocks:
         async for block in blocks:
             for data in sse.feed(block):
-                if not loading.over:
+                if loading is not None and not loading.over:
                     statuses = loading.read(data)
                     if statuses is not None:
                         for status in statuses:
@@ -204,7 +213,7 @@ async def _answer(response: HttpResponse, decoder: ChatDecoder) -> AsyncIterator
         for event in _last(decoder, loading, data):
             yield event
     if not decoder.finished:
-        if loading.failure:
+        if loading is not None and loading.failure:
             raise BackendError(f"the model could not be loaded: {loading.failure}", status=502)
         if sse.stray:
             raise _hidden(sse.stray, decoder.partial)
@@ -212,9 +221,9 @@ async def _answer(response: HttpResponse, decoder: ChatDecoder) -> AsyncIterator
         yield event
 
 
-def _last(decoder: ChatDecoder, loading: LoadingText, data: bytes) -> list[StreamEvent]:
+def _last(decoder: ChatDecoder, loading: LoadingText | None, data: bytes) -> list[StreamEvent]:
     """The events of a line that no blank line closed; half a line is no event."""
-    if not loading.over and (statuses := loading.read(data)) is not None:
+    if loading is not None and (statuses := loading.read(data)) is not None:
         return list(statuses)
     try:
         return decoder.decode(data)

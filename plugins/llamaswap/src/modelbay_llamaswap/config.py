@@ -1,6 +1,7 @@
 """What a user may set for a llama-swap provider, and the providers proposed without any file."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
@@ -15,6 +16,8 @@ from modelbay.models.provider import ProviderConfig
 KIND = "llama-swap"
 URL_VARIABLE = "LLAMA_SWAP_URL"
 SIDECAR_VARIABLE = "LLAMA_SIDECAR_URL"
+# Up to v217 errors are JSON only for who asks for it; with text/html later ones answer pages.
+JSON: Mapping[str, str] = MappingProxyType({"Accept": "application/json"})
 LOOPBACK = "http://127.0.0.1:8080"
 
 
@@ -23,6 +26,8 @@ class LlamaSwapOptions(Frozen):
 
     Attributes:
         sidecar_url: A second OpenAI-style endpoint, which may serve some of the requests.
+        sidecar_api_key_env: Name of the variable that holds the sidecar's own key. The key itself
+            has no option: what stands under names only a plugin knows is shown by the host.
         sidecar_flags: Which flags of a request send it to the sidecar.
         allow_remote_media: Let a model's server fetch images from addresses in messages. Off,
             because whoever can chat could then make it read addresses inside its own network.
@@ -39,6 +44,7 @@ class LlamaSwapOptions(Frozen):
     )
 
     sidecar_url: str | None = None
+    sidecar_api_key_env: str | None = None
     sidecar_flags: frozenset[str] = frozenset({"agent"})
     allow_remote_media: bool = False
     busy_wait_s: float = Field(default=600.0, ge=0)
@@ -94,7 +100,7 @@ def default_providers(env: Mapping[str, str]) -> Sequence[ProviderConfig]:
     """
     named = env.get(URL_VARIABLE, "").strip()
     sidecar = env.get(SIDECAR_VARIABLE, "").strip()
-    address, key = _written(named) if named else (LOOPBACK, "")
+    address, key, name = _written(named) if named else (LOOPBACK, "", KIND)
     extra: dict[str, str] = {"sidecarUrl": _with_scheme(sidecar)} if sidecar else {}
     try:
         LlamaSwapOptions.model_validate(extra)
@@ -103,9 +109,9 @@ def default_providers(env: Mapping[str, str]) -> Sequence[ProviderConfig]:
     try:
         proposed = ProviderConfig.model_validate(
             {
-                "id": KIND,
+                "id": name,
                 "kind": KIND,
-                "label": KIND,
+                "label": name,
                 "baseUrl": address,
                 "apiKey": SecretStr(key) if key else None,
                 "source": "environment" if named else "loopback",
@@ -117,12 +123,13 @@ def default_providers(env: Mapping[str, str]) -> Sequence[ProviderConfig]:
     return [proposed]
 
 
-def _written(text: str) -> tuple[str, str]:
-    """An address as people write it, and a key: the scheme may be missing, or be ``llama-swap``."""
+def _written(text: str) -> tuple[str, str, str]:
+    """An address as people write it, a key and an id; the latter two only a DSN has."""
     if kind_of(text) == KIND:
         given = parse_dsn(text, where=URL_VARIABLE)
-        return given.base_url, given.api_key.get_secret_value() if given.api_key else ""
-    return _root(_with_scheme(text)), ""
+        key = given.api_key.get_secret_value() if given.api_key else ""
+        return given.base_url, key, given.id
+    return _root(_with_scheme(text)), "", KIND
 
 
 def _with_scheme(text: str) -> str:

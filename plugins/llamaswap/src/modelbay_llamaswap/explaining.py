@@ -3,6 +3,7 @@
 import difflib
 from typing import NoReturn
 
+from modelbay.client.http import NOTHING
 from modelbay.context import ProviderContext
 from modelbay.errors import (
     BackendBusyError,
@@ -10,6 +11,7 @@ from modelbay.errors import (
     BackendUnreachableError,
     ModelbayError,
     ModelNotFoundError,
+    ProtocolError,
     StreamInterruptedError,
     UnsupportedFeatureError,
 )
@@ -17,6 +19,8 @@ from modelbay_llamaswap.memory import memory
 from modelbay_llamaswap.sidecar import Endpoint
 from modelbay_llamaswap.wire import EMPTY, NO_ROUTE, TOO_MANY, known_names, without_command
 
+# What a request gets that somebody cancels while it waits: 200 and no body (trap 6).
+CALLED_OFF = "the request was called off at the server: an empty answer"
 _NEAR = 3
 _FAILED_START = (
     "upstream command exited prematurely",
@@ -42,12 +46,18 @@ def _explained(
     exc.message = without_command(exc.message)
     exc.args = (exc.message,)
     if place is not None and place.is_sidecar:
+        exc.message = place.credentials.redact(exc.message)
+        exc.args = (exc.message,)
         if isinstance(exc, BackendUnreachableError):
             exc.message = f"cannot reach the sidecar of provider '{provider.id}', {place.shown}"
             exc.args = (exc.message,)
             exc.hint = "start the sidecar, or leave the request's routing flags out"
         return exc  # its words are its own
     text = exc.message
+    if isinstance(exc, ProtocolError) and text.endswith(NOTHING):
+        return StreamInterruptedError(
+            CALLED_OFF, status=exc.status, provider_id=provider.id, model=exc.model or name
+        )
     if text.startswith(NO_ROUTE):
         return UnsupportedFeatureError(
             "this llama-swap has no such endpoint",

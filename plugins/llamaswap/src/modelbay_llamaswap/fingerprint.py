@@ -14,7 +14,7 @@ from modelbay.errors import (
     StreamInterruptedError,
     WrongServerError,
 )
-from modelbay_llamaswap.config import URL_VARIABLE, at
+from modelbay_llamaswap.config import JSON, URL_VARIABLE, at
 from modelbay_llamaswap.wire import Entry
 
 _PEEK_S = 0.5
@@ -33,7 +33,7 @@ async def is_ours(provider: ProviderContext) -> bool:
 
     Only asked where the model list is empty or says nothing.
     """
-    running = _json(await _peek(provider, "running"))
+    running = _json(await _peek(provider, "running", JSON))
     return isinstance(running, dict) and isinstance(running.get("running"), list)
 
 
@@ -72,12 +72,16 @@ async def wrong_server(
     )
 
 
-async def _peek(provider: ProviderContext, path: str) -> bytes:
+async def _peek(
+    provider: ProviderContext, path: str, headers: Mapping[str, str] | None = None
+) -> bytes:
     """The beginning of an answer, whatever its status; empty if there is none."""
     head = bytearray()
     try:
         async with (
-            open_stream(provider, "GET", at(provider, path), deadline_s=_PEEK_S) as response,
+            open_stream(
+                provider, "GET", at(provider, path), headers=headers, deadline_s=_PEEK_S
+            ) as response,
             closing(response.blocks()) as blocks,
         ):
             async for block in blocks:

@@ -10,7 +10,7 @@ from modelbay.closing import closing
 from modelbay.context import ProviderContext
 from modelbay.errors import BackendError
 from modelbay.wire.sse import SSEDecoder
-from modelbay_llamaswap.config import at
+from modelbay_llamaswap.config import JSON, at
 from modelbay_llamaswap.memory import memory
 from modelbay_llamaswap.wire import in_flight, model_statuses
 
@@ -49,7 +49,9 @@ async def _listen(provider: ProviderContext, wire_id: str, changed: Callable[[],
     """Until the server ends it."""
     last: str | None = None
     try:
-        async with open_stream(provider, "GET", at(provider, ROUTE)) as response:
+        async with open_stream(
+            provider, "GET", at(provider, ROUTE), headers=JSON, own_limits=True
+        ) as response:
             if response.status in (404, 405):
                 memory(provider).lacking.add(ROUTE)  # before v135
             if response.status != 200:
@@ -75,7 +77,9 @@ async def watch_models(provider: ProviderContext) -> AsyncIterator[None]:
     if ROUTE in memory(provider).lacking:
         return
     last: Mapping[str, str] = {}
-    async with open_stream(provider, "GET", at(provider, ROUTE)) as response:
+    async with open_stream(
+        provider, "GET", at(provider, ROUTE), headers=JSON, own_limits=True
+    ) as response:
         if response.status in (404, 405):
             memory(provider).lacking.add(ROUTE)  # before v135
             return
@@ -90,20 +94,25 @@ async def watch_models(provider: ProviderContext) -> AsyncIterator[None]:
                         yield
 
 
-async def requests_in_flight(provider: ProviderContext, wire_id: str | None) -> int:
-    """How many requests of anybody a model is answering; 0 also where the server does not say.
+async def requests_in_flight(provider: ProviderContext, wire_id: str | None) -> int | None:
+    """How many requests of anybody a model is answering; ``None`` where the server does not say.
 
     The opening events hold a snapshot, by model since v235; a total alone (v192) counts where
     all models are meant. ``wire_id`` ``None`` is all of them.
     """
     if ROUTE in memory(provider).lacking:
-        return 0
+        return None
     try:
         async with open_stream(
-            provider, "GET", at(provider, ROUTE), deadline_s=_SNAPSHOT_S, idle_s=_PAUSE_S
+            provider,
+            "GET",
+            at(provider, ROUTE),
+            headers=JSON,
+            deadline_s=_SNAPSHOT_S,
+            idle_s=_PAUSE_S,
         ) as response:
             if response.status != 200:
-                return 0
+                return None
             sse = SSEDecoder()
             async with closing(response.blocks()) as blocks:
                 async for block in blocks:
@@ -111,7 +120,11 @@ async def requests_in_flight(provider: ProviderContext, wire_id: str | None) -> 
                         found = in_flight(data)
                         if found is not None:
                             total, by_model = found
-                            return total if wire_id is None else by_model.get(wire_id, 0)
+                            if wire_id is None:
+                                return total
+                            if total and not by_model:
+                                return None
+                            return by_model.get(wire_id, 0)
     except BackendError:
         pass
-    return 0
+    return None

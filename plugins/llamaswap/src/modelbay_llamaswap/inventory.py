@@ -1,5 +1,7 @@
 """What a llama-swap has and runs: two lists, neither of which starts anything."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from modelbay.client.http import fetch_json, open_stream, raise_for_status, read_body
@@ -11,14 +13,16 @@ from modelbay.errors import (
     ProtocolError,
 )
 from modelbay.models.frozen import JsonObject
-from modelbay_llamaswap.config import at
+from modelbay_llamaswap.config import JSON, at
 from modelbay_llamaswap.fingerprint import is_ours, wrong_server
 from modelbay_llamaswap.memory import memory
 from modelbay_llamaswap.wire import (
     NO_ROUTE,
     OWNER,
+    VIRTUAL,
     Entry,
     ModelsAnswer,
+    ProfilesAnswer,
     RunningAnswer,
     RunningEntry,
     Version,
@@ -27,6 +31,7 @@ from modelbay_llamaswap.wire import (
 )
 
 RUNNING = "running"
+PROFILES = "api/profiles"
 
 
 class Running:
@@ -57,7 +62,12 @@ async def list_models(provider: ProviderContext) -> tuple[Entry, ...]:
     """
     try:
         answer = await fetch_json(
-            provider, "GET", at(provider, "v1/models"), into=ModelsAnswer, classify=classify
+            provider,
+            "GET",
+            at(provider, "v1/models"),
+            into=ModelsAnswer,
+            headers=JSON,
+            classify=classify,
         )
     except (AuthenticationError, BackendBusyError):
         raise
@@ -71,14 +81,14 @@ async def list_models(provider: ProviderContext) -> tuple[Entry, ...]:
         other = await wrong_server(provider, entries, None)
         if other is not None:
             raise other
-    memory(provider).saw_names(_real_ids(entries))
+    memory(provider).saw_names(_real_ids(entries), _targets(entries))
     return entries
 
 
 async def list_running(provider: ProviderContext, *, deadline_s: float = 15.0) -> Running:
     """``GET /running``; it answers also while the router waits for an unload (trap 11)."""
     async with open_stream(
-        provider, "GET", at(provider, RUNNING), deadline_s=deadline_s
+        provider, "GET", at(provider, RUNNING), headers=JSON, deadline_s=deadline_s
     ) as response:
         try:
             await raise_for_status(provider, response, classify=classify)
@@ -104,10 +114,45 @@ async def read_version(provider: ProviderContext) -> Version:
     """``GET /api/version`` (v173); empty where there is none, and ``0`` in an unstamped build."""
     try:
         return await fetch_json(
-            provider, "GET", at(provider, "api/version"), into=Version, classify=classify
+            provider,
+            "GET",
+            at(provider, "api/version"),
+            into=Version,
+            headers=JSON,
+            classify=classify,
         )
     except BackendError:
         return Version()
+
+
+async def read_pins(provider: ProviderContext) -> Mapping[str, str]:
+    """What the active profile makes of names (v241); empty where there is none."""
+    known = memory(provider)
+    if PROFILES in known.lacking:
+        return {}
+    try:
+        answer = await fetch_json(
+            provider,
+            "GET",
+            at(provider, PROFILES),
+            into=ProfilesAnswer,
+            headers=JSON,
+            classify=classify,
+        )
+    except BackendError as exc:
+        if exc.status in (404, 405):
+            known.lacking.add(PROFILES)
+        return {}
+    return answer.pins
+
+
+def _targets(entries: tuple[Entry, ...]) -> dict[str, tuple[str, ...] | None]:
+    """What names without a process may stand for: up to v245 a selector does not say."""
+    found: dict[str, tuple[str, ...] | None] = {}
+    for entry in entries:
+        if entry.type in VIRTUAL:
+            found[entry.id] = () if entry.type == "peer" else entry.targets or None
+    return found
 
 
 def _real_ids(entries: tuple[Entry, ...]) -> dict[str, str]:

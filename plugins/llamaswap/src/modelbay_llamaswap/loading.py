@@ -14,10 +14,16 @@ from modelbay.errors import (
 from modelbay.models.manage import Done, Load, LogLine, ManageEvent, Progress, Unload
 from modelbay.wire.errors import error_class, parse_error_body
 from modelbay_llamaswap import config
-from modelbay_llamaswap.config import at
+from modelbay_llamaswap.config import JSON, at
 from modelbay_llamaswap.explaining import raise_explained
 from modelbay_llamaswap.following import following, requests_in_flight
-from modelbay_llamaswap.inventory import Running, list_models, list_running, read_version
+from modelbay_llamaswap.inventory import (
+    Running,
+    list_models,
+    list_running,
+    read_pins,
+    read_version,
+)
 from modelbay_llamaswap.logs import tail
 from modelbay_llamaswap.measuring import measure
 from modelbay_llamaswap.memory import memory
@@ -69,7 +75,7 @@ async def load(provider: ProviderContext, action: Load) -> AsyncIterator[ManageE
         provider,
         "GET",
         at(provider, upstream(wire_id, "health")),
-        headers={"Accept": "application/json"},
+        headers=JSON,
         deadline_s=limit_s,
     )
     shown = "loading"
@@ -121,24 +127,30 @@ async def unload(provider: ProviderContext, action: Unload) -> AsyncIterator[Man
     wire_id = None
     if action.model is not None:
         wire_id = await _with_process(provider, action.model, "unload")
+    elif known.active:
+        await list_models(provider)  # whose the names are that our requests were sent to
     running = await list_running(provider)
     wanted = [name for name in running.entries if wire_id in (None, name)]
     if running.known and not wanted and await _is_idle(provider, wire_id):
         yield _nothing_to_unload(wire_id)
         return
-    ours = sum(count for name, count in known.active.items() if wire_id in (None, name))
     subject = f"'{wire_id}'" if wire_id is not None else "these models"
-    if ours and not action.force:
+    all_on_it = await requests_in_flight(provider, wire_id)
+    ours, perhaps = known.ours(wire_id, await read_pins(provider) if known.active else {})
+    if all_on_it is not None:
+        perhaps = max(0, min(perhaps, all_on_it - ours))
+    if (ours or perhaps) and not action.force:
         ref = provider.id if wire_id is None else f"{provider.id}/{wire_id}"
         raise BackendBusyError(
-            f"{ours} of our requests run on {subject} and would break",
+            f"{ours + perhaps} of our requests {'may run' if perhaps else 'run'} on {subject} and"
+            " would break",
             provider_id=provider.id,
             model=wire_id,
             hint=f"modelbay unload {ref} --force"
             if wire_id is not None
             else f"modelbay unload --provider {provider.id} --all --force",
         )
-    others = await requests_in_flight(provider, wire_id) - ours
+    others = (all_on_it or 0) - ours - perhaps
     yield Progress(
         status="unloading"
         if others <= 0
@@ -213,7 +225,7 @@ async def _phase(provider: ProviderContext, wire_id: str) -> str | None:
 
 async def _failure(response: HttpResponse) -> BackendError | None:
     """The error an answer stands for, if it is one."""
-    if response.status < 400:
+    if response.status < 300:
         return None
     body = parse_error_body(await read_body(response))
     return error_class(response.status, body, classify)(
@@ -252,7 +264,7 @@ async def _post(
         provider,
         "GET" if method == "GET" else "POST",
         at(provider, path),
-        headers={"Accept": "application/json"},
+        headers=JSON,
         deadline_s=config.options(provider).unload_timeout_s + GRACE_S,
     ) as response:
         try:

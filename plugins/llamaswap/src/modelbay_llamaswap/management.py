@@ -33,6 +33,7 @@ from modelbay_llamaswap.loading import load, unload
 from modelbay_llamaswap.logs import logs
 from modelbay_llamaswap.measuring import measure
 from modelbay_llamaswap.memory import memory
+from modelbay_llamaswap.sidecar import credentials
 from modelbay_llamaswap.wire import (
     known_names,
     model_state,
@@ -102,7 +103,7 @@ async def _running(provider: ProviderContext) -> AsyncIterator[ManageEvent]:
                 wire_id=wire_id,
                 state=model_state(entry.state),
                 context=None if props is None else props.n_ctx,
-                active_streams=known.active[wire_id],
+                active_streams=known.ours(wire_id)[0],
                 details=details,
                 raw=raw
                 if with_commands
@@ -188,7 +189,15 @@ async def _sidecar(provider: ProviderContext, address: str) -> JsonObject:
     """Whether the sidecar answers, and with what sort of list."""
     shown: JsonObject = {"answers": False}
     try:
-        async with open_stream(provider, "GET", f"{address}/v1/models", deadline_s=2.0) as response:
+        known = credentials(provider, address)
+        async with open_stream(
+            provider,
+            "GET",
+            f"{address}/v1/models",
+            headers={**config.JSON, **known.headers},
+            deadline_s=2.0,
+            anonymous=known.anonymous,
+        ) as response:
             await raise_for_status(provider, response)
             shown["answers"] = isinstance(msgspec.json.decode(await read_body(response)), dict)
     except BackendError as exc:

@@ -67,6 +67,7 @@ async def generate_image(
             path=place.at("v1/images/generations"),
             edit_path=place.at("v1/images/edits"),
             classify=classify,
+            fetch=False,  # the address would be llama-swap's, and /unload is a GET
         ),
     )
 

@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from modelbay.context import ProviderContext
 from modelbay.refs import ModelRef
 from modelbay_llamaswap.wire import Props, RunningEntry
 
 _KEY = "llama-swap"
+_NO_PINS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +30,32 @@ class Memory:
         measured: What running models said of themselves, by full ref (S0-44, S0-46). Dropped when
             the model is seen to be gone, or to run under another command.
         real_ids: The ids behind aliases, from the last look at the list.
-        active: Our requests in progress, by real id.
+        targets: What the listed names without a process of their own may stand for: selectors'
+            targets, nothing for peers' models, ``None`` for any model.
+        active: Our requests in progress, by the name that was asked for.
+        processes: The ids of the last look at what is running; among them unlisted ones.
         lacking: Routes that were found missing.
     """
 
     measured: dict[ModelRef, Measured] = field(default_factory=dict)
     real_ids: dict[str, str] = field(default_factory=dict)
+    targets: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
     active: Counter[str] = field(default_factory=Counter)
+    processes: frozenset[str] = frozenset()
     lacking: set[str] = field(default_factory=set)
 
-    def saw_names(self, real_ids: Mapping[str, str]) -> None:
-        """A fresh list: names of it, and the id each stands for."""
+    def saw_names(
+        self, real_ids: Mapping[str, str], targets: Mapping[str, tuple[str, ...] | None]
+    ) -> None:
+        """A fresh list: names of it, and what each stands for."""
         self.real_ids = dict(real_ids)
+        self.targets = dict(targets)
 
     def saw_running(self, running: Iterable[RunningEntry]) -> None:
         """A fresh look: forget what was measured of processes that are no longer these."""
-        ready = {entry.model: _process(entry) for entry in running if entry.is_ready}
+        entries = list(running)
+        self.processes = frozenset(entry.model for entry in entries)
+        ready = {entry.model: _process(entry) for entry in entries if entry.is_ready}
         for ref, known in list(self.measured.items()):
             if ready.get(ref.wire_id) != known.process:
                 del self.measured[ref]
@@ -66,15 +78,49 @@ class Memory:
 
     @contextmanager
     def using(self, name: str) -> Iterator[None]:
-        """Count a request as running on a model."""
-        wire_id = self.real_id(name)
-        self.active[wire_id] += 1
+        """Count a request as running.
+
+        By its name: which model that is may be learnt later, from a list.
+        """
+        self.active[name] += 1
         try:
             yield
         finally:
-            self.active[wire_id] -= 1
-            if not self.active[wire_id]:
-                del self.active[wire_id]
+            self.active[name] -= 1
+            if not self.active[name]:
+                del self.active[name]
+
+    def ours(self, wire_id: str | None, pins: Mapping[str, str] = _NO_PINS) -> tuple[int, int]:
+        """How many of our requests run on a model, and how many more may.
+
+        Args:
+            wire_id: The real id; ``None`` is any model here.
+            pins: What the active profile makes of names. It may have become active after a
+                request was sent.
+        """
+        certain = possible = 0
+        for name, count in self.active.items():
+            found = self._models_of(name)
+            if name in pins:
+                pinned = self._models_of(pins[name])
+                found = pinned if found is None or pinned is None else found | pinned
+            if wire_id is None:
+                certain += 0 if found == frozenset() else count
+            elif found is None or wire_id in found:
+                if found is not None and len(found) == 1:
+                    certain += count
+                else:
+                    possible += count
+        return certain, possible
+
+    def _models_of(self, name: str) -> frozenset[str] | None:
+        """The real ids a request for this name may run on; ``None`` if that can be any."""
+        if name in self.targets:
+            targets = self.targets[name]
+            return None if targets is None else frozenset(map(self.real_id, targets))
+        if name in self.real_ids or name in self.processes:
+            return frozenset({self.real_id(name)})
+        return None
 
 
 def _process(entry: RunningEntry) -> tuple[str | None, str | None]:

@@ -18,6 +18,7 @@ from modelbay_llamaswap.wire import TOO_MANY, VIRTUAL
 T = TypeVar("T")
 
 PAUSE_S = 1.0  # what Retry-After says where it is said at all (v227)
+_LEAST_PAUSE_S = 0.25  # some proxies say 0, which is no pause
 _LOOK_S = 2.0
 NOT_READY = ("unloaded", "loading", "unloading", "failed")
 
@@ -113,7 +114,8 @@ class Turns:
         left_s = self._until - self._clock()
         if TOO_MANY not in exc.message or left_s <= 0:
             raise exc
-        await anyio.sleep(min(PAUSE_S if exc.retry_after_s is None else exc.retry_after_s, left_s))
+        pause_s = PAUSE_S if exc.retry_after_s is None else exc.retry_after_s
+        await anyio.sleep(min(max(pause_s, _LEAST_PAUSE_S), left_s))
 
 
 async def patiently(provider: ProviderContext, ask: Callable[[], Awaitable[T]]) -> T:

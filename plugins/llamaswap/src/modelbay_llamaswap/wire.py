@@ -82,9 +82,13 @@ class Entry(msgspec.Struct):
     def type(self) -> EntryType:
         """The server's word (v241); before, a peer is known by its ``peerID`` alone."""
         said = self.own.get("type")
-        if said in ("model", "alias", "peer", "selector", "profile"):
-            return said
+        if self._is_typed:
+            return cast(EntryType, said)
         return "peer" if "peerID" in self.own else "model"
+
+    @property
+    def _is_typed(self) -> bool:
+        return self.own.get("type") in ("model", "alias", *VIRTUAL)
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -106,7 +110,8 @@ class Entry(msgspec.Struct):
     @property
     def metadata(self) -> JsonObject:
         """The user's own part of it."""
-        kept = {key: value for key, value in self.own.items() if key not in _OWN_KEYS}
+        own = () if self._is_typed else ("type",)  # before v241 that word was the user's
+        kept = {key: value for key, value in self.own.items() if key not in _OWN_KEYS or key in own}
         return cast(JsonObject, kept)
 
     @property
@@ -185,6 +190,29 @@ def running_entry(raw: Mapping[str, object]) -> RunningEntry:
         return msgspec.convert(raw, RunningEntry)
     except msgspec.ValidationError as exc:
         raise ProtocolError(f"/running lists something unexpected: {exc}", stage="decode") from exc
+
+
+# --- GET /api/profiles ----------------------------------------------------------------------------
+
+
+class _Profile(msgspec.Struct):
+    id: str = ""
+    pins: dict[str, str | None] | None = None
+
+
+class ProfilesAnswer(msgspec.Struct):
+    """The profiles (v241), of which one may be active for all callers."""
+
+    active: str | None = None
+    profiles: list[_Profile] | None = None
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """What the active one makes of names; those that it turns off are left out."""
+        for profile in self.profiles or ():
+            if profile.id == self.active:
+                return {name: target for name, target in (profile.pins or {}).items() if target}
+        return {}
 
 
 # --- GET /upstream/{id}/props ---------------------------------------------------------------------
@@ -323,12 +351,17 @@ def upstream(wire_id: str, path: str) -> str:
 
     Slashes and colons of an id stay as they are (trap 24): every version since v159 knows them.
     """
-    return f"upstream/{quote(wire_id, safe='/:')}/{path}"
+    return f"upstream/{in_path(wire_id)}/{path}"
 
 
 def in_path(wire_id: str) -> str:
-    """An id as the last part of a path."""
-    return quote(wire_id, safe="/:")
+    """An id as part of a path.
+
+    A path with an empty part or with dots is answered by a redirect to the clean one, so the
+    slashes of such an id are encoded.
+    """
+    is_clean = not any(part in ("", ".", "..") for part in wire_id.split("/"))
+    return quote(wire_id, safe="/:" if is_clean else ":")
 
 
 # --- errors ---------------------------------------------------------------------------------------

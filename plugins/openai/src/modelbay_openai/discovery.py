@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from modelbay.client.http import open_stream, raise_for_status, read_body
+from modelbay.client.http import (
+    MANAGEMENT_DEADLINE_S,
+    open_stream,
+    raise_for_status,
+    read_body,
+)
 from modelbay.context import ProviderContext
 from modelbay.errors import BackendError, ProtocolError, WrongServerError
 from modelbay.models.capabilities import FACT_NAMES
@@ -90,12 +95,12 @@ def _origin(provider: ProviderContext, chosen: OpenAIOptions) -> Origin:
 
 
 async def _list(provider: ProviderContext) -> _Listed:
-    """The list, under ``/v1`` or without it, whatever the address says."""
+    """The list: under ``/v1`` or without it, whatever the address says, or where the user says."""
     path = at(provider, "models")
     try:
         listed = await _ask(provider, path)
     except _NoListError as exc:
-        if path == "models":
+        if path == "models" or options(provider).api_prefix is not None:
             raise _wrong(provider, exc.found, status=exc.status) from exc
         try:
             listed = await _ask(provider, "models")
@@ -119,7 +124,7 @@ class _NoListError(ProtocolError):
 
 
 async def _ask(provider: ProviderContext, path: str) -> _Listed:
-    async with open_stream(provider, "GET", path) as response:
+    async with open_stream(provider, "GET", path, deadline_s=MANAGEMENT_DEADLINE_S) as response:
         if response.status in (404, 405):
             raise _NoListError(
                 f"HTTP {response.status}", "a server without a model list", response.status
@@ -150,5 +155,6 @@ def _wrong(provider: ProviderContext, found: str, *, status: int | None = None) 
         status=status,
         provider_id=provider.id,
         hint=f'correct "baseUrl" of provider "{provider.id}" in providers.json'
-        ' (it often ends in "/v1"), or list names in "models" with "discover": false',
+        ' (it often ends in "/v1"), or list names in "models" with "discover": false, and with'
+        ' "apiPrefix": "" if its routes are not below /v1',
     )
