@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from modelbay.errors import ConfigError
+from modelbay.wire.errors import parse_error_body
 from pretend import context
 
 
@@ -75,3 +76,49 @@ def test_what_an_address_hides_is_taken_out_of_a_text_too() -> None:
     told = "Basic bWU6cGFzc0B3b3Jk, pass@word, pass%40word, http://desk:1?token=query-secret"
 
     assert held.redact(told) == "Basic ***, ***, ***, http://desk:1?***"
+
+
+@pytest.mark.parametrize("key", ["sk-secret\n", "sk-secret\r\n", " sk-secret"])
+def test_a_key_is_taken_out_as_it_is_echoed_without_blanks_around_it(key: str) -> None:
+    assert context(apiKey=key).redact("bad key sk-secret!") == "bad key ***!"
+
+
+def test_the_key_in_a_header_is_taken_out_without_the_word_before_it() -> None:
+    held = context(headers={"Authorization": "Bearer sk-secret", "X-Title": "my bay"})
+
+    assert held.redact("bad key sk-secret at bay") == "bad key *** at bay"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("bad key sk-secr…", "bad key ***…"),
+        ("'sk-s…' and blue-te…, ok", "'***…' and ***…, ok"),
+        ("sk-secret…", "***…"),
+        ("too short to tell: sk-…", "too short to tell: sk-…"),
+        ("nothing here…", "nothing here…"),
+        ("…", "…"),
+        ("sk-secr without a cut", "sk-secr without a cut"),
+    ],
+)
+def test_a_key_that_a_cut_has_halved_is_taken_out_too(text: str, shown: str) -> None:
+    held = context(apiKey="sk-secret", headers={"X-Team": "blue-team"})
+
+    assert held.redact(text) == shown
+
+
+@pytest.mark.parametrize("before", range(470, 500))
+def test_a_key_in_a_long_error_is_never_half_shown(before: int) -> None:
+    key = "plantedkey-ABCDEFGHIJKLMNOP"
+    message = parse_error_body(f"{'x' * before}{key}{'y' * 40}".encode()).message
+
+    assert key[:4] not in context(apiKey=key).redact(message)
+
+
+def test_of_data_only_what_can_be_a_key_is_taken_out() -> None:
+    """A short one is often a word, and a header is often a name."""
+    headers = {"X-Api-Key": "header-key-123", "X-Title": "a title of mine", "X-Token": "short"}
+
+    assert context(apiKey="lm-studio", headers=headers).keys() == ["header-key-123"]
+    assert context(apiKey="sk-secret-12\n").keys() == ["sk-secret-12"]
+    assert context().keys() == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from modelbay.errors import ConfigError
-from modelbay.keys import KeyStore, StoredKey
+from modelbay.keys import KeyStore, Place, StoredKey, origin
 
 
 class Ring:
@@ -38,10 +38,10 @@ def test_a_key_in_the_file_is_kept_with_its_host_and_readable_by_its_owner_alone
 ) -> None:
     path = tmp_path / "data" / "keys.json"
     keys = KeyStore(path, never)
-    keys.set("desk", "sk-1", place="file", host="api.acme.test")
+    keys.set("desk", "sk-1", place="file", host="https://api.acme.test")
 
     assert KeyStore(path, never).get("desk") == "sk-1"
-    assert keys.list() == (StoredKey("desk", "file", "api.acme.test"),)
+    assert keys.list() == (StoredKey("desk", "file", "https://api.acme.test"),)
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert [file.name for file in path.parent.iterdir()] == ["keys.json"]
 
@@ -136,3 +136,57 @@ def test_a_folder_that_cannot_be_written_is_a_typed_error(tmp_path: Path) -> Non
 
     with pytest.raises(ConfigError, match="cannot be"):
         keys.set("desk", "sk-1", place="file")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://api.acme.test/v1", "https://api.acme.test"),
+        ("https://api.acme.test:443", "https://api.acme.test"),
+        ("http://API.acme.test:80/", "http://api.acme.test"),
+        ("http://127.0.0.1:8080/x", "http://127.0.0.1:8080"),
+        ("https://me:pass@desk:8443?q=1", "https://desk:8443"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("http://desk:99999", "http://desk:99999"),
+        ("", ""),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port(url: str, told: str) -> None:
+    assert origin(url) == told
+
+
+@pytest.mark.parametrize("place", ["file", "keyring"])
+def test_a_key_can_be_bound_later(tmp_path: Path, place: Place) -> None:
+    ring = Ring()
+    keys = KeyStore(tmp_path / "keys.json", lambda: ring)
+    keys.set("ACME_KEY", "sk-1", place=place)
+    keys.bind("ACME_KEY", "https://api.acme.test")
+    keys.bind("nobody", "https://api.acme.test")
+
+    assert keys.list() == (StoredKey("ACME_KEY", place, "https://api.acme.test"),)
+    assert keys.get("ACME_KEY") == "sk-1"
+
+
+def test_a_key_that_was_deleted_in_the_keyring_itself_can_be_forgotten_and_moved(
+    tmp_path: Path,
+) -> None:
+    ring = Ring()
+    keys = KeyStore(tmp_path / "keys.json", lambda: ring)
+    for name in ("desk", "lab"):
+        keys.set(name, "sk-1", place="keyring")
+    ring.held.clear()
+
+    assert keys.remove("desk") is True
+    keys.set("lab", "sk-2", place="file")
+    assert (keys.list(), keys.get("lab")) == ((StoredKey("lab", "file"),), "sk-2")
+
+
+def test_a_key_is_forgotten_here_though_the_keyring_does_not_answer(tmp_path: Path) -> None:
+    KeyStore(tmp_path / "keys.json", Ring).set("desk", "sk-1", place="keyring")
+    keys = KeyStore(tmp_path / "keys.json", locked)
+
+    with pytest.raises(ConfigError, match="may still be in the system's keyring") as raised:
+        keys.remove("desk")
+
+    assert (keys.list(), "sk-secret" in str(raised.value)) == ((), False)
+    assert raised.value.hint == "delete 'desk' of 'modelbay' in the keyring"

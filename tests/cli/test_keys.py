@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cli.conftest import Installation, Invoke
+from cli.conftest import Installation, Invoke, install
 
 KEY = "sk-planted-secret"
 
@@ -21,7 +21,8 @@ def test_a_key_is_kept_for_its_provider_and_its_host_and_never_shown(
 ) -> None:
     stored = invoke("keys", "set", "desk", "--file", stdin=f"{KEY}\n")
     assert (
-        stored.output == "the key of desk is in the file of stored keys, for api.acme.test alone\n"
+        stored.output
+        == "the key of desk is in the file of stored keys, for https://api.acme.test alone\n"
     )
 
     seen = [
@@ -37,7 +38,9 @@ def test_a_key_is_kept_for_its_provider_and_its_host_and_never_shown(
         )
     ]
     assert not [text for text in seen if KEY in text]
-    assert json.loads(seen[1]) == [{"name": "desk", "place": "file", "host": "api.acme.test"}]
+    assert json.loads(seen[1]) == [
+        {"name": "desk", "place": "file", "host": "https://api.acme.test"}
+    ]
     voices = json.loads(seen[4])
     [told] = [voice for voice in voices if voice["key"] == "providers.desk.apiKey"]
     assert (told["value"], told["source"], told["where"]) == (
@@ -52,6 +55,88 @@ def test_a_key_may_stand_in_for_a_variable(invoke: Invoke) -> None:
 
     voices = json.loads(invoke("config", "explain", "providers.lab", "--json").stdout)
     assert "modelbay keys (file)" in [voice["where"] for voice in voices]
+
+
+CLOUD = """
+from modelbay.hookspecs import hookimpl
+from modelbay.models.capabilities import CapabilityTable
+from modelbay.models.provider import ProviderConfig
+
+@hookimpl
+def capabilities():
+    return CapabilityTable()
+
+@hookimpl
+def default_providers(env):
+    key = env.get("CLOUD_API_KEY")
+    if not key:
+        return []
+    return [ProviderConfig(id="cloud", kind="cloud", base_url="https://api.cloud.test/v1",
+                           api_key=key, api_key_env="CLOUD_API_KEY", source="hosted")]
+
+@hookimpl
+async def discover_models():
+    return []
+
+@hookimpl
+async def stream_chat():
+    yield
+
+@hookimpl
+async def manage():
+    yield
+"""
+
+
+@pytest.mark.parametrize("name", ["cloud", "CLOUD_API_KEY"])
+def test_a_key_makes_a_provider_that_is_proposed_with_one(
+    installation: Installation, invoke: Invoke, name: str
+) -> None:
+    """On a fresh system: nothing is configured, and no variable is set."""
+    install(installation.packages, "modelbay-cloud", "[modelbay]\ncloud = modelbay_cloud\n", CLOUD)
+    installation.configure()
+    stored = invoke("keys", "set", name, "--file", stdin=KEY)
+
+    told = [
+        "the key of CLOUD_API_KEY is in the file of stored keys, for https://api.cloud.test alone",
+        "cloud is proposed with it, as if the variable CLOUD_API_KEY were set",
+    ]
+    assert stored.stdout.splitlines() == told[: 1 if name == "CLOUD_API_KEY" else 2]
+    assert json.loads(invoke("keys", "list", "--json").stdout) == [
+        {"name": "CLOUD_API_KEY", "place": "file", "host": "https://api.cloud.test"}
+    ]
+    shown = json.loads(invoke("config", "explain", "providers.cloud", "--json").stdout)
+    assert "modelbay keys (file)" in [voice["where"] for voice in shown]
+
+
+def test_a_kind_that_is_configured_under_another_name_is_no_provider(
+    installation: Installation, invoke: Invoke
+) -> None:
+    install(installation.packages, "modelbay-cloud", "[modelbay]\ncloud = modelbay_cloud\n", CLOUD)
+    installation.configure({"id": "mine", "kind": "cloud", "baseUrl": "https://cloud.test"})
+    refused = invoke("keys", "set", "cloud", "--file", stdin=KEY)
+
+    assert refused.exit_code != 0
+    assert "'cloud' is no provider (mine)" in refused.stderr
+
+
+def test_a_variable_that_nobody_knows_is_bound_to_the_first_server_it_is_sent_to(
+    invoke: Invoke,
+) -> None:
+    stored = invoke("keys", "set", "SOME_API_KEY", "--file", stdin=KEY)
+
+    assert stored.output == (
+        "the key of SOME_API_KEY is in the file of stored keys, for the first it is sent to alone\n"
+    )
+
+
+def test_a_key_given_as_an_argument_is_refused_and_not_shown(invoke: Invoke) -> None:
+    result = invoke("keys", "set", "desk", KEY, "--file")
+
+    assert result.exit_code == 2
+    assert "a key is not an argument" in result.stderr
+    assert KEY not in result.output
+    assert json.loads(invoke("keys", "list", "--json").stdout) == []
 
 
 def test_a_key_can_be_forgotten(invoke: Invoke) -> None:

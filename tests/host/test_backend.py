@@ -15,10 +15,20 @@ from modelbay.errors import (
     UnsupportedFeatureError,
 )
 from modelbay.host.backend import Backend
-from modelbay.models.capabilities import CapabilityTable
+from modelbay.models.capabilities import CapabilityTable, Facts
 from modelbay.models.catalog import DiscoveredModel
 from modelbay.models.events import ErrorEvent, Finish, ReasoningDelta, StreamEvent, TextDelta
-from modelbay.models.manage import Done, Health, Load, LogLine, ManageEvent, Progress, Pull
+from modelbay.models.manage import (
+    AccountBalance,
+    Done,
+    Health,
+    HealthReport,
+    Load,
+    LogLine,
+    ManageEvent,
+    Progress,
+    Pull,
+)
 from modelbay.models.media import CompleteRequest, EmbedRequest, EmbedResult
 from pretend import ANSWER, JUMPING, chat, context, jumping, manager, model, plugin
 
@@ -581,3 +591,71 @@ async def test_a_wrapper_stands_around_the_call_and_may_change_the_answer() -> N
     assert await events(held) == [TextDelta("HELLO"), Finish("stop")]
     assert await events(held) == [TextDelta("HELLO"), Finish("stop")]
     assert trace.calls == 2
+
+
+# --- keys that servers echo -----------------------------------------------------------------------
+
+KEY = 'planted"key-ABCDEFGH'
+
+
+def keyed(**hooks: Hook) -> Backend:
+    return Backend("acme", manager(plugin(**hooks)), context("http://desk", apiKey=f"{KEY}\n"))
+
+
+async def test_a_key_that_a_list_echoes_stands_in_no_model() -> None:
+    told = DiscoveredModel(
+        wire_id=f"m-{KEY}",
+        name=f"N {KEY}",
+        aliases=(KEY,),
+        facts=Facts(context_window=10, tools=True),
+        evidence={"tools": f"x {KEY}"},
+        details={KEY: [f"({KEY})", 1, None]},
+    )
+    plain = DiscoveredModel(wire_id="plain", details={"a": 1})
+
+    async def discover_models() -> list[DiscoveredModel]:
+        return [told, plain]
+
+    assert await keyed(discover_models=discover_models).discover_models() == (
+        DiscoveredModel(
+            wire_id="m-***",
+            name="N ***",
+            aliases=("***",),
+            facts=Facts(context_window=10, tools=True),
+            evidence={"tools": "x ***"},
+            details={"***": ["(***)", 1, None]},
+        ),
+        plain,
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (
+            HealthReport(healthy=True, version=KEY, details={"k": [KEY]}),
+            HealthReport(healthy=True, version="***", details={"k": ["***"]}),
+        ),
+        (
+            AccountBalance(available=True, balances={KEY: "1"}),
+            AccountBalance(available=True, balances={"***": "1"}),
+        ),
+        (Done(message=f"for {KEY}", changed=False), Done(message="for ***", changed=False)),
+        (Done(message="nothing"), Done(message="nothing")),
+    ],
+)
+async def test_a_key_that_management_echoes_stands_in_no_event(
+    told: ManageEvent, shown: ManageEvent
+) -> None:
+    async def manage() -> AsyncIterator[ManageEvent]:
+        yield LogLine(text=f"GET /?key={KEY}")
+        yield Progress(status=KEY)
+        yield told
+
+    held = keyed(manage=manage, capabilities=lambda: CapabilityTable(actions=frozenset({"health"})))
+
+    assert [event async for event in held.manage(Health())] == [
+        LogLine(text="GET /?key=***"),
+        Progress(status="***"),
+        shown,
+    ]

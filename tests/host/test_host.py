@@ -254,14 +254,24 @@ async def test_a_model_of_a_provider_that_is_down_fails_with_its_problem(asked: 
             await held.resolve(asked)
 
 
-async def test_a_model_of_a_kind_that_is_not_installed_fails_with_what_to_install() -> None:
+async def test_a_mistyped_kind_is_told_the_one_that_was_meant() -> None:
+    async with host([config("desk", "Acne")], acme=plugin(), labs=plugin()) as held:
+        problem = held.registry.handle("desk").problem
+
+    assert (str(problem), problem and problem.hint) == (
+        "no plugin for kind 'Acne' is installed (installed: acme, labs)",
+        "modelbay plugin list   # did you mean 'acme'?",
+    )
+
+
+async def test_a_model_of_a_kind_that_is_not_installed_names_no_package_to_install() -> None:
     async with host([config("desk", "odd")], acme=plugin()) as held:
         with pytest.raises(PluginLoadError) as caught:
             await held.resolve("desk/m")
 
     assert (str(caught.value), caught.value.hint) == (
         "no plugin for kind 'odd' is installed (installed: acme)",
-        "pip install modelbay-odd",
+        "modelbay plugin list",
     )
 
 
@@ -679,7 +689,7 @@ async def test_a_key_named_by_its_variable_is_read_from_the_environment() -> Non
             for handle in held.providers
         ]
 
-    assert keys == ["theirs", "mine", None]
+    assert keys == ["theirs", "theirs", None]  # the environment comes first
 
 
 @pytest.mark.parametrize(
@@ -698,7 +708,7 @@ async def test_a_key_named_by_its_variable_is_read_from_the_environment() -> Non
         (
             Plugin("labs", "d", "1", "e"),
             "no plugin for kind 'acme' is installed (installed: labs)",
-            "pip install modelbay-acme",
+            "modelbay plugin list",
         ),
     ],
 )

@@ -180,3 +180,12 @@ def test_a_table_says_nothing_by_default() -> None:
 def test_a_table_refuses_an_action_nobody_knows() -> None:
     with pytest.raises(ValidationError):
         CapabilityTable.model_validate({"actions": ["explode"]})
+
+
+def test_of_the_plugins_own_keys_the_names_alone_are_shown() -> None:
+    provider = ProviderConfig.model_validate({**FULL, "sidecarPassword": "planted-secret"})
+
+    for shown in (repr(provider), str(provider), f"{[provider]}"):
+        assert "sidecarPassword" in shown
+        assert "planted-secret" not in shown
+    assert provider.extra["sidecarPassword"] == "planted-secret"

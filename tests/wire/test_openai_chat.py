@@ -1,6 +1,7 @@
 """Mirrors modelbay/wire/openai_chat.py: bodies out, events in; no network, no mocks."""
 
 import json
+import re
 from itertools import pairwise
 
 import pytest
@@ -575,14 +576,105 @@ def test_tool_calls_are_put_together_by_index() -> None:
 def test_tool_calls_without_index_or_id_or_arguments_are_calls_too() -> None:
     first = {"function": {"name": "add", "arguments": {"a": 1}}}
     second = {"id": "x", "function": {"name": "now"}}
+    events = decode(chunk(delta={"tool_calls": [first, second]}, finish_reason="tool_calls"))
+    made_up = events[2]
 
-    assert decode(chunk(delta={"tool_calls": [first, second]}, finish_reason="tool_calls")) == [
+    assert isinstance(made_up, ToolCall)
+    assert events == [
         ToolCallDelta(0, '{"a":1}', None, "add"),
         ToolCallDelta(1, "", "x", "now"),
-        ToolCall("call_0", "add", '{"a":1}', 0),
+        ToolCall(made_up.id, "add", '{"a":1}', 0),
         ToolCall("x", "now", "{}", 1),
         Finish("tool_calls"),
     ]
+
+
+def test_an_id_that_is_made_up_is_that_of_no_other_call() -> None:
+    """Results are found by it, over all turns of a conversation."""
+    unnamed = {"function": {"name": "add", "arguments": "{}"}}
+    turn = chunk(delta={"tool_calls": [unnamed, unnamed]}, finish_reason="tool_calls")
+    ids = [e.id for _ in range(3) for e in decode(turn) if isinstance(e, ToolCall)]
+
+    assert len(set(ids)) == 6
+    assert not [one for one in ids if not re.fullmatch(r"call_[0-9a-f]{24}", one)]
+
+
+A, B = {"name": "add", "arguments": '{"a":1}'}, {"name": "now", "arguments": '{"b":2}'}
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [call(id="x", function=A), call(id="y", function=B)],  # no number at all
+        [call(index=0, id="x", function=A), call(index=0, id="y", function=B)],
+        [  # pieces of both in turns, told apart by id alone
+            call(index=0, id="x", function={"name": "add", "arguments": '{"a"'}),
+            call(index=0, id="y", function={"name": "now", "arguments": '{"b"'}),
+            call(index=0, id="x", function={"arguments": ":1}"}),
+            call(index=0, id="y", function={"arguments": ":2}"}),
+        ],
+        [  # both in one chunk, then the rest of the second one without a number
+            chunk(
+                delta={
+                    "tool_calls": [
+                        {"id": "x", "function": A},
+                        {"id": "y", "function": {"name": "now", "arguments": '{"b"'}},
+                    ]
+                }
+            ),
+            call(id="y", function={"arguments": ":2}"}),
+        ],
+        [  # the name comes again with every piece
+            call(index=0, id="x", function=A),
+            call(index=0, id="y", function={"name": "now", "arguments": '{"b"'}),
+            call(index=0, id="y", function={"name": "now", "arguments": ":2}"}),
+        ],
+    ],
+)
+def test_a_new_id_under_a_known_number_opens_a_new_call(chunks: list[object]) -> None:
+    events = decode(*chunks, chunk(delta={}, finish_reason="tool_calls"))
+
+    assert [e for e in events if isinstance(e, ToolCall)] == [
+        ToolCall("x", "add", '{"a":1}', 0),
+        ToolCall("y", "now", '{"b":2}', 1),
+    ]
+
+
+def test_calls_with_neither_number_nor_id_are_told_apart_by_their_whole_arguments() -> None:
+    events = decode(call(function=A), call(function=B), chunk(finish_reason="tool_calls"))
+
+    assert [(e.name, e.arguments, e.index) for e in events if isinstance(e, ToolCall)] == [
+        ("add", '{"a":1}', 0),
+        ("now", '{"b":2}', 1),
+    ]
+
+
+def test_a_number_that_a_new_call_took_is_given_to_no_other() -> None:
+    events = decode(
+        call(index=0, id="x", function=A),
+        call(index=0, id="y", function=B),
+        call(index=1, id="z", function={"name": "add", "arguments": "{"}),
+        call(index=1, function={"arguments": "}"}),
+        chunk(finish_reason="tool_calls"),
+    )
+
+    assert [(e.id, e.arguments, e.index) for e in events if isinstance(e, ToolCall)] == [
+        ("x", '{"a":1}', 0),
+        ("y", '{"b":2}', 1),
+        ("z", "{}", 2),
+    ]
+
+
+def test_a_new_id_with_every_piece_of_one_call_is_one_call() -> None:
+    """Some servers make one up for each; only the first piece of a call has its name."""
+    events = decode(
+        call(index=0, id="r1", function={"name": "add", "arguments": "{"}),
+        call(index=0, id="r2", function={"arguments": '"a":1'}),
+        call(index=0, id="r3", function={"arguments": "}"}),
+        chunk(finish_reason="tool_calls"),
+    )
+
+    assert [e for e in events if isinstance(e, ToolCall)] == [ToolCall("r1", "add", '{"a":1}', 0)]
 
 
 def test_a_tool_call_the_output_limit_cut_off_becomes_a_notice() -> None:
@@ -697,6 +789,76 @@ def test_an_error_after_text_is_an_interruption_with_the_text() -> None:
         "so f",
         500,
     )
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"reasoning_content": "hm"},
+        {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "add", "arguments": "{"}}]},
+        {"content": "<think>hm"},
+    ],
+)
+@pytest.mark.parametrize(
+    "failure", [b'{"error":{"message":"overloaded","code":503}}', b'{"choices":[{"ind']
+)
+def test_an_error_after_anything_was_handed_on_is_an_interruption(
+    delta: dict[str, object], failure: bytes
+) -> None:
+    """Whoever asks again would hand it on twice."""
+    decoder = ChatDecoder(Dialect(think_tags=True))
+    assert decoder.decode(json.dumps(chunk(delta=delta)).encode()) != []
+
+    with pytest.raises(StreamInterruptedError) as caught:
+        decoder.decode(failure)
+
+    assert caught.value.partial == ""
+
+
+@pytest.mark.parametrize("nothing", [{"role": "assistant"}, {"content": ""}, {"content": "<thi"}])
+def test_before_anything_was_handed_on_an_error_is_what_it_says(nothing: dict[str, str]) -> None:
+    decoder = ChatDecoder(Dialect(think_tags=True))
+    assert decoder.decode(json.dumps(chunk(delta=nothing)).encode()) == []
+
+    with pytest.raises(BackendBusyError):
+        decoder.decode(b'{"error":{"message":"overloaded","code":503}}')
+
+
+@pytest.mark.parametrize("empty", ["", {}, [], False, 0, None])
+def test_an_error_that_says_nothing_beside_an_answer_is_none(empty: object) -> None:
+    answer = {**chunk(delta={"content": "a"}, finish_reason="stop"), "error": empty}
+
+    assert decode(answer) == [TextDelta("a"), Finish("stop")]
+
+
+@pytest.mark.parametrize("data", [b"", b" ", b"null", b" null\n"])
+def test_an_event_without_anything_in_it_changes_nothing(data: bytes) -> None:
+    decoder = ChatDecoder(Dialect())
+    first, last = chunk(delta={"content": "a"}), chunk(delta={"content": "b"}, finish_reason="stop")
+    begin = [] if data.strip() else [data]  # `null` alone is no answer
+    pieces = [*begin, json.dumps(first).encode(), data, json.dumps(last).encode(), data]
+    events = [event for piece in pieces for event in decoder.decode(piece)] + decoder.close()
+
+    assert events == [TextDelta("a"), TextDelta("b"), Finish("stop")]
+
+
+def test_a_whole_message_beside_an_empty_delta_is_the_answer_but_not_once_more() -> None:
+    whole = chunk(delta={}, message={"content": "hello"}, finish_reason="stop")
+
+    assert decode(whole) == [TextDelta("hello"), Finish("stop")]
+    assert decode(chunk(delta={"content": "hello"}), whole) == [TextDelta("hello"), Finish("stop")]
+
+
+def test_nothing_at_all_is_no_answer() -> None:
+    with pytest.raises(ProtocolError, match="expected a chat chunk, got 'null'"):
+        ChatDecoder(Dialect()).decode(b"null")
+
+
+def test_what_is_no_chunk_is_shown_cut_with_a_mark() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        ChatDecoder(Dialect()).decode(b"y" * 100)
+
+    assert str(caught.value).startswith(f"expected a chat chunk, got '{'y' * 79}…' (")
 
 
 def test_a_plugin_knows_its_servers_errors_better() -> None:

@@ -71,12 +71,36 @@ def test_vectors_may_come_as_base64() -> None:
     assert result == EmbedResult(vectors=[[1.5, -2.0]])
 
 
+@pytest.mark.parametrize("index", [b"", b'"index":null,'])
+def test_vectors_without_a_number_are_in_the_order_of_the_texts(index: bytes) -> None:
+    text = b'{"data":[{%b"embedding":[1]},{%b"embedding":[2]}]}' % (index, index)
+
+    assert embeddings(text, 2) == EmbedResult(vectors=[[1.0], [2.0]])
+
+
+@pytest.mark.parametrize(
+    ("usage", "told"),
+    [
+        (b"null", None),
+        (b"{}", None),
+        (b'{"prompt_tokens":null}', None),
+        (b'{"prompt_tokens":4.0}', Usage(4, 0)),
+    ],
+)
+def test_a_count_that_is_odd_loses_no_vectors(usage: bytes, told: Usage | None) -> None:
+    text = b'{"data":[{"index":0,"embedding":[1]}],"usage":%b}' % usage
+
+    assert embeddings(text, 1) == EmbedResult(vectors=[[1.0]], usage=told)
+
+
 @pytest.mark.parametrize(
     ("text", "inputs"),
     [
         (b'{"data":[{"index":0,"embedding":[1]}]}', 2),
         (b'{"data":[{"index":0,"embedding":[1]},{"index":1,"embedding":[1]}]}', 1),
         (b'{"data":[]}', 1),
+        (b'{"data":[{"embedding":[1]},{"index":1,"embedding":[1]}]}', 2),
+        (b'{"data":[{"embedding":[1]}]}', 2),
         (b'{"data":[{"index":0,"embedding":[1]},{"index":0,"embedding":[2]}]}', 2),
         (b'{"data":[{"index":0,"embedding":[1]},{"index":2,"embedding":[2]}]}', 2),
     ],

@@ -1,6 +1,7 @@
 """What a hook may know and use: the provider it is about, and what the host lends it."""
 
 import base64
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 
 _SHORTEST_SECRET = 4  # characters; to blot out a shorter one would blot out half the text
+# Of data no more than real keys are taken out: 'lm-studio' is a key some send, and a server's name.
+_SHORTEST_KEY = 12
+BLOT = "***"
+_CUT = "…"  # what `modelbay.wire.errors.shorten` puts where it cuts
+_HOLDS_A_KEY = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)
 
 
 class Answer(Protocol):
@@ -143,16 +149,33 @@ class ProviderContext:
     def redact(self, text: str) -> str:
         """The text without the key, the header values and what an address hides.
 
-        Servers echo them in their errors.
+        Servers echo them in their errors. Where a cut has halved one, its first half goes too.
         """
-        for secret in self._secrets():
-            text = text.replace(secret, "***")
+        secrets = self._secrets()
+        for secret in secrets:
+            text = text.replace(secret, BLOT)
+        if _CUT in text:
+            for secret in secrets:
+                text = _without_halves(text, secret)
         return text
 
-    def _secrets(self) -> list[str]:
+    def keys(self) -> list[str]:
+        """What must not stand in a server's data either, as long as it is a key's length.
+
+        Headers that hold no key are not among them: their values may well be a model's name.
+        """
+        return [secret for secret in self._secrets(only_keys=True) if len(secret) >= _SHORTEST_KEY]
+
+    def _secrets(self, *, only_keys: bool = False) -> list[str]:
         """Longest first: one may be a part of another."""
         config = self.config
-        found = [*config.headers.values()]
+        found = []
+        for name, value in config.headers.items():
+            holds_key = _HOLDS_A_KEY.search(name) is not None
+            if holds_key or not only_keys:
+                found.append(value)
+            if holds_key:
+                found += value.split()[1:]  # without the word "Bearer"
         if config.api_key is not None:
             found.append(config.api_key.get_secret_value())
         address = urlsplit(config.base_url)
@@ -161,7 +184,9 @@ class ProviderContext:
             user, password = unquote(address.username), unquote(address.password or "")
             pair = f"{user}:{password}".encode()
             found += [password, address.password or "", base64.b64encode(pair).decode()]
-        return sorted((s for s in found if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
+        # Blanks and line ends around a key are not sent, and so are not echoed.
+        stripped = {secret.strip() for secret in found}
+        return sorted((s for s in stripped if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
 
     def sign(self, error: ModelbayError, model: str | None = None) -> None:
         """Put into an error who it came from, and take this provider's secrets out of it."""
@@ -189,3 +214,15 @@ class ProviderContext:
             raise config_error(exc, where=f"provider '{self.id}'") from exc
         self._options[model] = options
         return options
+
+
+def _without_halves(text: str, secret: str) -> str:
+    """The text without the longest beginning of the secret that stands before a cut."""
+    pieces = text.split(_CUT)
+    for at, piece in enumerate(pieces[:-1]):
+        longest = min(len(secret) - 1, len(piece))
+        for length in range(longest, _SHORTEST_SECRET - 1, -1):
+            if piece.endswith(secret[:length]):
+                pieces[at] = piece[:-length] + BLOT
+                break
+    return _CUT.join(pieces)

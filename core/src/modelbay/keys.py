@@ -1,7 +1,7 @@
 """Keys people store with `modelbay keys`: in the system's keyring, or in a file of their own.
 
 One small file, readable by its owner alone, says which keys there are, where each lies and which
-host it is for. A key in the keyring is not in that file. The environment always comes first: this
+server it is for. A key in the keyring is not in that file. The environment always comes first: this
 store is asked only for what no variable holds.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 from modelbay.errors import ConfigError
 
@@ -40,12 +41,30 @@ class StoredKey:
 
     Attributes:
         name: A provider's id, or the name of the variable it stands in for.
-        host: It is sent to this host alone; ``None`` is without such a limit.
+        host: The origin it is sent to alone, as `origin` writes it: ``https://api.acme.test``.
+            ``None`` until it is sent for the first time.
     """
 
     name: str
     place: Place
     host: str | None = None
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of an address, a usual port left out; empty for none.
+
+    Another port is another server, and without TLS anybody may be the server.
+    """
+    if not url:
+        return ""
+    address = urlsplit(url)
+    host = f"[{address.hostname}]" if ":" in (address.hostname or "") else address.hostname
+    try:
+        port = address.port
+    except ValueError:
+        return f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
+    usual = {"http": 80, "https": 443}.get(address.scheme)
+    return f"{address.scheme}://{host}{'' if port in (None, usual) else f':{port}'}"
 
 
 class KeyStore:
@@ -99,18 +118,48 @@ class KeyStore:
             self._asked(lambda keyring: keyring.set_password(SERVICE, name, key))
         self._write({**entries, name: entry})
         if place == "file" and before is not None and "key" not in before:
-            self._asked(lambda keyring: keyring.delete_password(SERVICE, name))
+            self._drop_from_keyring(name)
+
+    def bind(self, name: str, host: str) -> None:
+        """From now on a key is for this origin alone.
+
+        Raises:
+            ConfigError: The file cannot be read or written.
+        """
+        entries = self._read()
+        if name in entries:
+            self._write({**entries, name: {**entries[name], "host": host}})
 
     def remove(self, name: str) -> bool:
-        """Forget a key; ``False`` if there was none."""
+        """Forget a key; ``False`` if there was none.
+
+        Raises:
+            ConfigError: It is forgotten here, and the keyring may still hold it.
+        """
         entries = self._read()
         entry = entries.pop(name, None)
         if entry is None:
             return False
-        if "key" not in entry:
-            self._asked(lambda keyring: keyring.delete_password(SERVICE, name))
         self._write(entries)
+        if "key" not in entry:
+            self._drop_from_keyring(name)
         return True
+
+    def _drop_from_keyring(self, name: str) -> None:
+        """People delete keys in the keyring's own window too: then there is nothing to do."""
+
+        def drop(keyring: Keyring) -> None:
+            if keyring.get_password(SERVICE, name) is not None:
+                keyring.delete_password(SERVICE, name)
+
+        try:
+            self._asked(drop)
+        except ConfigError as exc:
+            raise ConfigError(
+                f"the old key of '{name}' is no longer used, but may still be in the system's"
+                f" keyring: {exc.message}",
+                hint=f"delete '{name}' of '{SERVICE}' in the keyring",
+            ) from exc
 
     def _read(self) -> dict[str, dict[str, str]]:
         try:

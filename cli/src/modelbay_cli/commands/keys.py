@@ -1,16 +1,16 @@
 """`modelbay keys`: keys of hosted providers, stored where no file of the project holds them."""
 
 import os
+import shlex
 import sys
-from urllib.parse import urlsplit
+from dataclasses import dataclass
 
 import click
 
-from modelbay import Host
 from modelbay.config import locations
 from modelbay.errors import UnknownProviderError
-from modelbay.host.handles import ProviderHandle
-from modelbay.keys import KeyStore
+from modelbay.keys import KeyStore, origin
+from modelbay_cli.offers import offers
 from modelbay_cli.options import examples, json_option, verbose_option
 from modelbay_cli.output import NOTHING, Screen, Section, table
 from modelbay_cli.session import Session
@@ -27,7 +27,7 @@ from modelbay_cli.session import Session
 def command() -> None:
     """Store keys for providers, in the system's keyring or in a file of your own.
 
-    A variable always comes first. Keys are never shown, and each is sent to one host alone.
+    A variable always comes first. Keys are never shown, and each is sent to one server alone.
     """
 
 
@@ -35,6 +35,7 @@ def command() -> None:
     epilog=examples("modelbay keys set deepseek", "modelbay keys set DEEPSEEK_API_KEY --file")
 )
 @click.argument("name", metavar="PROVIDER|VARIABLE")
+@click.argument("rest", nargs=-1, metavar="")
 @click.option(
     "--file",
     "in_file",
@@ -42,14 +43,20 @@ def command() -> None:
     help="Keep it in a file that you alone may read, instead of the keyring.",
 )
 @verbose_option
-def set(name: str, in_file: bool) -> None:
+def set(name: str, rest: tuple[str, ...], in_file: bool) -> None:
     """Store a key: asked for, or read from what is piped in.
 
-    PROVIDER is a provider's id. A VARIABLE, in capitals, stands in for the one of that name, so
-    that a provider is proposed as if it were set.
+    PROVIDER is a provider's id, or a kind's name that is proposed once it has its key. A VARIABLE,
+    in capitals, stands in for the one of that name, so that a provider is proposed as if it were
+    set.
     """
+    if rest:  # never shown: it is the key, as a rule
+        raise click.UsageError(
+            "a key is not an argument: it would stay in the shell's history. It is asked for,"
+            f" or piped in: modelbay keys set {shlex.quote(name)} < FILE"
+        )
     with Session() as session:
-        host = _host_of(session.host, name)
+        target = _target(session, name)
     if sys.stdin.isatty():
         key = click.prompt(f"key of {name}", hide_input=True, err=True)
     else:
@@ -57,10 +64,15 @@ def set(name: str, in_file: bool) -> None:
     key = key.strip()
     if not key:
         raise click.UsageError("the key is empty")
-    _store().set(name, key, place="file" if in_file else "keyring", host=host)
+    host = origin(target.address) or None
+    _store().set(target.name, key, place="file" if in_file else "keyring", host=host)
     where = "the file of stored keys" if in_file else "the system's keyring"
-    bound = f", for {host} alone" if host else ""
-    Screen.stdout().line(f"the key of {name} is in {where}{bound}")
+    out = Screen.stdout()
+    out.line(
+        f"the key of {target.name} is in {where}, for {host or 'the first it is sent to'} alone"
+    )
+    if target.name != name:
+        out.line(f"{name} is proposed with it, as if the variable {target.name} were set")
 
 
 @command.command("list", epilog=examples("modelbay keys list", "modelbay keys list --json"))
@@ -96,23 +108,35 @@ def _store() -> KeyStore:
     return KeyStore(locations(os.environ).data / "keys.json")
 
 
-def _host_of(host: Host, name: str) -> str | None:
-    """The one host this key may be sent to.
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The name a key is stored under, and the address it is for, where that is known."""
+
+    name: str
+    address: str = ""
+
+
+def _target(session: Session, name: str) -> _Target:
+    """What a key is for.
 
     Raises:
-        UnknownProviderError: It is neither a provider nor the name of a variable.
+        UnknownProviderError: It is no provider, none that would be proposed, and no variable.
     """
+    host = session.host
     for handle in host.providers:
         if name in (handle.id, handle.config.api_key_env):
-            return _address(handle)
+            return _Target(name, handle.config.base_url)
+    configured = {handle.kind for handle in host.providers}
+    for offer in session.run(offers(host, look=False)):
+        if offer.key_variable is None:
+            continue
+        is_named = name in (offer.id, offer.kind) and offer.kind not in configured
+        if name == offer.key_variable or (is_named and offer.needs_key):
+            return _Target(offer.key_variable, offer.address)
     if name.isupper():
-        return None
+        return _Target(name)
     ids = ", ".join(handle.id for handle in host.providers)
     raise UnknownProviderError(
         f"'{name}' is no provider ({ids or 'there are none'})",
         hint="modelbay keys set VARIABLE   # stands in for a variable, such as DEEPSEEK_API_KEY",
     )
-
-
-def _address(handle: ProviderHandle) -> str | None:
-    return urlsplit(handle.config.base_url).hostname

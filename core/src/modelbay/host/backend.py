@@ -2,13 +2,15 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import pluggy
+from pydantic import BaseModel
 
 from modelbay.closing import closing
-from modelbay.context import ProviderContext
+from modelbay.context import BLOT, ProviderContext
 from modelbay.deadline import Watchdog
 from modelbay.errors import (
     ModelbayError,
@@ -34,6 +36,7 @@ from modelbay.models.media import (
 
 T = TypeVar("T")
 E = TypeVar("E")
+M = TypeVar("M", bound=BaseModel)
 
 # What is not a verb already.
 _WORDS = {
@@ -101,7 +104,11 @@ class Backend:
             if model.wire_id in seen:
                 self._breach(hook, f"listed '{model.wire_id}' twice")
             seen.add(model.wire_id)
-        return tuple(models)
+        keys = self.context.keys()
+        if not keys:
+            return tuple(models)
+        found = {m.wire_id: m for m in (_without(keys, model) for model in models)}
+        return tuple(found.values())
 
     def stream_chat(
         self, request: ChatRequest, model: ModelInfo, deadline_s: float | None = None
@@ -147,6 +154,7 @@ class Backend:
             deadline_s,
             getattr(action, "model", None),
             {"provider": self.context, "action": action},
+            self.context.keys(),
         )
 
     async def embed(self, request: EmbedRequest, model: ModelInfo) -> EmbedResult:
@@ -185,8 +193,11 @@ class Backend:
         deadline_s: float | None,
         subject: str | None,
         arguments: dict[str, object],
+        keys: Sequence[str] = (),
     ) -> AsyncIterator[Any]:
         """The plugin's stream, held to its contract: known events, one end, and it last.
+
+        Of the events of management the ``keys`` are taken out, which servers echo.
 
         The end is handed over once the plugin's generator has ended too, so that whoever sees it
         knows that nothing is open any more.
@@ -214,6 +225,8 @@ class Backend:
                         self._breach(hook, f"yielded {kind.__name__}, which is none of its events")
                     if end is not None:
                         self._breach(hook, f"yielded {kind.__name__} after its end")
+                    if keys:
+                        event = _without(keys, event)
                     if kind in ends:
                         end = event
                     else:
@@ -319,3 +332,23 @@ async def _bounded(events: AsyncIterator[E], watchdog: Watchdog) -> AsyncIterato
         except StopAsyncIteration:
             return
         yield event
+
+
+def _without(keys: Sequence[str], told: M) -> M:
+    """The same without the keys. They are looked for in all of it at once: hardly ever is one."""
+    text = told.model_dump_json()
+    if not any(json.dumps(key, ensure_ascii=False)[1:-1] in text for key in keys):
+        return told
+    return type(told).model_validate(_blotted(keys, told.model_dump(exclude_unset=True)))
+
+
+def _blotted(keys: Sequence[str], value: object) -> object:
+    if isinstance(value, str):
+        for key in keys:
+            value = value.replace(key, BLOT)
+        return value
+    if isinstance(value, dict):
+        return {_blotted(keys, name): _blotted(keys, inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_blotted(keys, inner) for inner in value]
+    return value

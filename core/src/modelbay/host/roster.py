@@ -1,8 +1,9 @@
 """Which providers a host has: named by somebody, or proposed by a plugin; each with its key."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 
 from pydantic import SecretStr
 
@@ -10,10 +11,11 @@ from modelbay.dsn import kind_of, parse_dsn
 from modelbay.errors import ConfigError, PluginContractError
 from modelbay.host import select
 from modelbay.host.loader import Plugin
-from modelbay.keys import KeyStore, StoredKey
+from modelbay.keys import KeyStore, StoredKey, origin
 from modelbay.models.provider import ProviderConfig
 
 DSN_PREFIX = "LLM_"
+_NO_ID = re.compile(r"[^a-z0-9._-]+")
 _MARK = "\0stored:"  # where a plugin copies a variable whose value lies in the store
 
 
@@ -54,7 +56,7 @@ def call_roll(
         named[place : place + 1] = [config]
         roster.origins[config.id] = "the caller"
     taken = {config.id for config in named}
-    named += [one for one in _from_variables(roster, env, by_kind) if one.id not in taken]
+    named += _from_variables(roster, env, by_kind, taken)
     taken = {config.id for config in named}
     mentioned = {by_kind[config.kind].kind for config in filed if config.kind in by_kind}
     addresses = {(by_kind[c.kind].kind, c.base_url) for c in named if c.kind in by_kind}
@@ -78,13 +80,18 @@ def call_roll(
 
 
 def _from_variables(
-    roster: Roster, env: Mapping[str, str], by_kind: Mapping[str, Plugin]
+    roster: Roster, env: Mapping[str, str], by_kind: Mapping[str, Plugin], taken: AbstractSet[str]
 ) -> list[ProviderConfig]:
     """``LLM_<NAME>=KIND://...`` is provider ``<name>``, where the kind is an installed one.
 
-    Other programs have variables of that form too, so all else is none of ours.
+    Other programs have variables of that form too, so all else is none of ours. Of two that name
+    one provider neither is believed, and what is no provider is a row that says why.
+
+    Args:
+        taken: Ids that somebody else has named, who comes before a variable.
     """
-    found = []
+    found: dict[str, ProviderConfig] = {}
+    broken: list[tuple[str, str, str, ConfigError]] = []
     for variable in sorted(env):
         kind = kind_of(env[variable]) if variable.startswith(DSN_PREFIX) else None
         if kind is None or kind not in by_kind:
@@ -93,11 +100,33 @@ def _from_variables(
         try:
             config = parse_dsn(env[variable], where=variable, provider_id=name)
         except ConfigError as exc:
-            config = ProviderConfig(id=name, kind=kind)
-            roster.problems[config.id] = exc
+            broken.append((variable, name, kind, exc))
+            continue
+        if config.id in taken:
+            continue
+        if config.id in found:
+            roster.problems.setdefault(
+                config.id,
+                ConfigError(
+                    f"{roster.origins[config.id]} and {variable} both name provider '{config.id}'",
+                    provider_id=config.id,
+                    hint=f"unset {variable}   # or end it with another name: #NAME",
+                ),
+            )
+            continue
         roster.origins[config.id] = variable
-        found.append(config)
-    return found
+        found[config.id] = config
+    for variable, name, kind, problem in broken:
+        if name in taken:
+            continue
+        # A row of its own, whatever else goes by that name.
+        fitting = _NO_ID.sub("-", variable.lower()).strip("-")
+        free = (one for one in (name, fitting) if one not in found and not _NO_ID.search(one))
+        row = next((one for one in free if one[:1].isalnum()), None)
+        if row is not None:
+            roster.problems[row], roster.origins[row] = problem, variable
+            found[row] = ProviderConfig(id=row, kind=kind)
+    return list(found.values())
 
 
 def _proposals(roster: Roster, plugin: Plugin, env: Mapping[str, str]) -> Sequence[ProviderConfig]:
@@ -145,7 +174,7 @@ class _Stored:
         A plugin proposes its provider when it sees the variable. The value is not read for that: a
         mark stands there, which no variable can hold, and the key itself comes later.
         """
-        missing = [name for name in self._known if name.isupper() and not env.get(name)]
+        missing = [name for name in self._known if name.isupper() and not _set(env, name)]
         return {**env, **{name: f"{_MARK}{name}" for name in missing}} if missing else env
 
     def find(self, config: ProviderConfig, marked: str | None) -> StoredKey | None:
@@ -154,24 +183,35 @@ class _Stored:
                 return self._known[name]
         return None
 
-    def read(self, key: StoredKey) -> str | None:
-        return self._keys.get(key.name)
+    def read(self, key: StoredKey, host: str) -> str | None:
+        """The key; from now on it is for this origin alone."""
+        value = self._keys.get(key.name)
+        if value and key.host is None and host:
+            self._keys.bind(key.name, host)
+            self._known[key.name] = replace(key, host=host)
+        return value
+
+
+def _set(env: Mapping[str, str], name: str | None) -> str:
+    """A variable's value; blank is not set."""
+    return env.get(name, "").strip() if name else ""
 
 
 def _with_key(
     roster: Roster, config: ProviderConfig, env: Mapping[str, str], stored: _Stored
 ) -> ProviderConfig:
-    """The provider with its key: its own, else the variable's, else the stored one."""
+    """The provider with its key: the variable's, else its own, else the stored one."""
     marked = None
+    value: str | None = _set(env, config.api_key_env)
     if config.api_key is not None:
         own = config.api_key.get_secret_value()
-        if not own.startswith(_MARK):
+        in_file = not config.implicit and config.id not in roster.origins
+        if not own.startswith(_MARK) and not (value and in_file):
             return config
-        marked = own.removeprefix(_MARK)
+        marked = own.removeprefix(_MARK) if own.startswith(_MARK) else None
         config = config.model_copy(update={"api_key": None})
     if config.id in roster.problems:
         return config
-    value = env.get(config.api_key_env) if config.api_key_env else None
     if value:
         roster.key_places[config.id] = config.api_key_env or ""
         return config.model_copy(update={"api_key": SecretStr(value)})
@@ -180,16 +220,17 @@ def _with_key(
         if stored.problem is not None and config.api_key_env:
             roster.problems[config.id] = stored.problem
         return config
-    host = urlsplit(config.base_url).hostname or ""
-    if key.host is not None and config.base_url and host != key.host:
+    host = origin(config.base_url)
+    secure = config.over_tls()  # of an address given in one line the kind says later which it is
+    if key.host is not None and host and key.host not in (host, origin(secure.base_url)):
         roster.problems[config.id] = ConfigError(
             f"the stored key of '{key.name}' is for {key.host}, and the provider is at {host}",
             provider_id=config.id,
-            hint=f"modelbay keys set {key.name}   # if the key is meant for {host}",
+            hint=f"modelbay keys set {config.id}   # a key for {host}",
         )
         return config
     try:
-        value = stored.read(key)
+        value = stored.read(key, host if secure is config else "")
     except ConfigError as exc:
         roster.problems[config.id] = exc
         return config

@@ -1,6 +1,7 @@
 """One configured instance of a kind of backend."""
 
 import re
+from collections.abc import Iterator
 from typing import Literal, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator
@@ -18,7 +19,8 @@ class ProviderConfig(Frozen):
     """A provider as ``providers.json`` has it, or as a plugin proposes it.
 
     JSON names are camelCase. Keys this class does not know (``sidecarUrl``, ...) are kept for the
-    plugin, which reads them with its own model: see `ProviderContext.options`.
+    plugin, which reads them with its own model: see `ProviderContext.options`. ``repr`` shows
+    their names alone.
 
     Attributes:
         id: The part of a ref before the slash.
@@ -66,6 +68,11 @@ class ProviderConfig(Frozen):
         if not self._from_dsn or not self.base_url.startswith("http://"):
             return self
         return self.model_copy(update={"base_url": f"https{self.base_url[4:]}"})
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """Of the plugin's keys the names alone: there may be secrets among them."""
+        for name, value in super().__repr_args__():
+            yield name, ("***" if name in (self.model_extra or {}) else value)
 
     @field_validator("id")
     @classmethod

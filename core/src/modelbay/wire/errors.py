@@ -56,22 +56,22 @@ def parse_error_body(body: bytes) -> ErrorBody:
     try:
         value = msgspec.json.decode(text.encode())
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return ErrorBody(message=_shorten(text))
+        return ErrorBody(message=shorten(text))
     if isinstance(value, dict):
         error = value.get("error", value.get("detail", value))
         if isinstance(error, dict):
             kind = _text(error.get("type"))
             return ErrorBody(
-                message=_shorten(_text(error.get("message")) or _text(error.get("msg")) or text),
+                message=shorten(_text(error.get("message")) or _text(error.get("msg")) or text),
                 type=kind,
                 code=_text(error.get("code")) or kind,
                 raw=error,
             )
         if isinstance(error, str):
-            return ErrorBody(message=_shorten(error.strip()), raw=value)
+            return ErrorBody(message=shorten(error.strip()), raw=value)
         if isinstance(error, list) and (found := [_complaint(item) for item in error]):
-            return ErrorBody(message=_shorten("; ".join(filter(None, found)) or "not accepted"))
-    return ErrorBody(message=_shorten(text))
+            return ErrorBody(message=shorten("; ".join(filter(None, found)) or "not accepted"))
+    return ErrorBody(message=shorten(text))
 
 
 def _complaint(item: object) -> str:
@@ -93,8 +93,12 @@ def _text(value: object) -> str:
 _LARGEST = 1 << 63
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
+CUT = "…"  # stands where a text was cut: there may be the first half of a key before it
+
+
+def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """At most so many characters of what a server says; `CUT` stands for the rest."""
+    return text if len(text) <= limit else text[: limit - 1] + CUT
 
 
 _BY_STATUS: dict[int, type[BackendError]] = {

@@ -36,14 +36,23 @@ from modelbay.models.events import (
     Status,
     StreamEvent,
     TextDelta,
-    Timings,
-    ToolCall,
-    ToolCallDelta,
     Usage,
 )
 from modelbay.models.frozen import JsonObject
-from modelbay.wire.errors import Classify, error_class, parse_error_body
+from modelbay.wire.errors import Classify, error_class, parse_error_body, shorten
+from modelbay.wire.openai_chunk import (
+    Choice,
+    Chunk,
+    Delta,
+    Measured,
+    Tokens,
+    decode_chunk,
+    read_odd,
+    timings_event,
+    usage_event,
+)
 from modelbay.wire.think_tags import ThinkTagSplitter
+from modelbay.wire.tool_pieces import CallPieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,81 +282,7 @@ def _check_base64(data: str, what: str) -> None:
 # --- decoding -----------------------------------------------------------------------------------
 
 
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | dict[str, object] | None = None
-
-
-class _ToolCall(msgspec.Struct):
-    index: int | None = None
-    id: str | None = None
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-
-
-class _Choice(msgspec.Struct):
-    index: int = 0
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-
-
-class _Cached(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Reasoned(msgspec.Struct):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Cached | None = None
-    completion_tokens_details: _Reasoned | None = None
-    prompt_cache_hit_tokens: int | None = None
-
-
-class _Timings(msgspec.Struct):
-    """An extension of some servers: milliseconds, and tokens per second."""
-
-    cache_n: int = 0
-    prompt_n: int = 0
-    prompt_ms: float | None = None
-    prompt_per_second: float | None = None
-    predicted_n: int = 0
-    predicted_ms: float | None = None
-    predicted_per_second: float | None = None
-
-
-class _PromptProgress(msgspec.Struct):
-    """An extension of some servers: how much of the prompt has been read."""
-
-    total: int = 0
-    cache: int = 0
-    processed: int = 0
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    id: str | None = None
-    model: str | None = None
-    usage: _Usage | None = None
-    timings: _Timings | None = None
-    prompt_progress: _PromptProgress | None = None
-    error: msgspec.Raw = msgspec.Raw()
-
-
 _STATUS = re.compile(r"[45][0-9][0-9]")
-
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -357,15 +292,6 @@ _FINISH: dict[str, FinishReason] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
-
-
-class _OpenCall:
-    __slots__ = ("arguments", "id", "name")
-
-    def __init__(self) -> None:
-        self.id = ""
-        self.name = ""
-        self.arguments: list[str] = []
 
 
 class ChatDecoder:
@@ -384,6 +310,7 @@ class ChatDecoder:
         "_response_id",
         "_splitter",
         "_text",
+        "_thought",
         "_timings",
         "_usage",
         "finished",
@@ -394,12 +321,13 @@ class ChatDecoder:
         self._classify = classify
         self._splitter = ThinkTagSplitter() if dialect.think_tags else None
         self._text: list[str] = []
-        self._calls: dict[int, _OpenCall] = {}
+        self._thought = False
+        self._calls = CallPieces()
         self._raw_reason = ""
         self._model: str | None = None
         self._response_id: str | None = None
-        self._usage: _Usage | None = None
-        self._timings: _Timings | None = None
+        self._usage: Tokens | None = None
+        self._timings: Measured | None = None
 
     @property
     def partial(self) -> str:
@@ -416,15 +344,22 @@ class ChatDecoder:
         if data == b"[DONE]":
             return []
         try:
-            chunk = _decode_chunk(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-            raise self._not_a_chunk(data, exc) from exc
-        # bytes(Raw()) of an absent field is empty; `null` counts as absent too.
-        if chunk.error and bytes(chunk.error) != b"null":
+            chunk = decode_chunk(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            try:
+                odd = read_odd(data)
+                if odd is None:
+                    if data.strip() and not self._began and self._model is None:
+                        raise msgspec.ValidationError("expected an object, got null")
+                    return []
+                chunk = odd
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+                raise self._not_a_chunk(data, exc) from exc
+        if chunk.error and _is_error(chunk):
             raise self._reported(data)
         events: list[StreamEvent] = []
         for choice in chunk.choices or ():
-            if choice.index == 0:
+            if not choice.index:
                 self._choice(choice, events)
         if chunk.model is not None:
             self._model = chunk.model
@@ -454,25 +389,15 @@ class ChatDecoder:
         if self._splitter is not None:
             events += self._splitter.close()
         reason = _FINISH.get(self._raw_reason, "other")
-        for index, call in sorted(self._calls.items()):
-            arguments = "".join(call.arguments)
-            if reason == "length" and not _is_object(arguments):
-                events.append(
-                    Notice(
-                        "incomplete_tool_call",
-                        f"the call of '{call.name}' was cut off by the output limit",
-                    )
-                )
-                continue
-            events.append(ToolCall(call.id or f"call_{index}", call.name, arguments or "{}", index))
+        events += self._calls.close(cut_off=reason == "length")
         if self._usage is not None:
-            events.append(_usage(self._usage))
+            events.append(usage_event(self._usage))
         elif self._timings is not None:
             # Counts can be had from the timings in any case, asked for or not.
             t = self._timings
             events.append(Usage(t.prompt_n + t.cache_n, t.predicted_n, t.cache_n))
         if self._timings is not None:
-            events.append(_timings(self._timings))
+            events.append(timings_event(self._timings))
         known = self._raw_reason in _FINISH
         events.append(
             Finish(
@@ -484,17 +409,26 @@ class ChatDecoder:
         )
         return events
 
-    def _choice(self, choice: _Choice, events: list[StreamEvent]) -> None:
-        delta = choice.delta or choice.message
+    @property
+    def _began(self) -> bool:
+        """Something of the answer has been handed on."""
+        return bool(self._text or self._thought or self._calls)
+
+    def _choice(self, choice: Choice, events: list[StreamEvent]) -> None:
+        delta = choice.delta
+        whole = choice.message
+        if whole is not None and (delta is None or not (_says(delta) or self._began)):
+            delta = whole
         if delta is not None:
             thought = delta.reasoning_content or delta.reasoning
             if thought:
+                self._thought = True
                 events.append(ReasoningDelta(thought))
             if delta.content:
                 self._content(delta.content, events)
             if delta.tool_calls:
                 for position, call in enumerate(delta.tool_calls):
-                    events.append(self._call(call, position))
+                    events.append(self._calls.add(call, position))
         elif choice.text:
             self._content(choice.text, events)
         if choice.finish_reason:
@@ -506,28 +440,12 @@ class ChatDecoder:
             self._text.append(text)
             events.append(TextDelta(text))
             return
-        split = self._splitter.feed(text)
-        self._text += [event.text for event in split if type(event) is TextDelta]
-        events += split
-
-    def _call(self, call: _ToolCall, position: int) -> ToolCallDelta:
-        index = position if call.index is None else call.index
-        function = call.function or _Function()
-        arguments = function.arguments
-        if isinstance(arguments, dict):
-            arguments = msgspec.json.encode(arguments).decode()
-        known = self._calls.get(index)
-        if known is None:
-            known = self._calls[index] = _OpenCall()
-        first_name = function.name if function.name and not known.name else None
-        first_id = call.id if call.id and not known.id else None
-        if first_name:
-            known.name = first_name
-        if first_id:
-            known.id = first_id
-        if arguments:
-            known.arguments.append(arguments)
-        return ToolCallDelta(index, arguments or "", first_id, first_name)
+        for event in self._splitter.feed(text):
+            if type(event) is TextDelta:
+                self._text.append(event.text)
+            else:
+                self._thought = True
+            events.append(event)
 
     def _reported(self, data: bytes) -> BackendError:
         """The error object inside an answer that began as a success."""
@@ -536,46 +454,30 @@ class ChatDecoder:
         status = int(body.code) if _STATUS.fullmatch(body.code) else 500
         error = error_class(status, body, self._classify)
         message = body.message or "the server reported an error in the middle of the answer"
-        if self._text:
+        if self._began:
             return StreamInterruptedError(message, partial=self.partial, status=status)
         return error(message, status=status, stage="decode")
 
     def _not_a_chunk(self, data: bytes, exc: Exception) -> BackendError:
-        shown = data[:80].decode("utf-8", "replace")
+        shown = shorten(data[:_SHOWN_BYTES].decode("utf-8", "replace"), _SHOWN)
         message = f"expected a chat chunk, got {shown!r} ({exc})"
-        if self._text:
+        if self._began:
             return StreamInterruptedError(message, partial=self.partial)
         return ProtocolError(message, stage="decode")
 
 
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(msgspec.json.decode(text), dict)
-    except msgspec.DecodeError:
-        return False
+_SHOWN = 80  # characters of what is no chunk
+_SHOWN_BYTES = 4 * _SHOWN + 4
 
 
-def _usage(usage: _Usage) -> Usage:
-    inputs, outputs = usage.prompt_tokens_details, usage.completion_tokens_details
-    cached = None if inputs is None else inputs.cached_tokens
-    thought = None if outputs is None else outputs.reasoning_tokens
-    return Usage(
-        usage.prompt_tokens or 0,
-        usage.completion_tokens or 0,
-        cached_tokens=usage.prompt_cache_hit_tokens if cached is None else cached,
-        reasoning_tokens=thought,
-    )
+def _is_error(chunk: Chunk) -> bool:
+    """Beside an answer ``null`` and whatever is empty count as no error."""
+    error = bytes(chunk.error).translate(None, b" \t\r\n")
+    return error != b"null" and not (chunk.choices and error in _NO_ERROR)
 
 
-def _timings(timings: _Timings) -> Timings:
-    def seconds(ms: float | None) -> float | None:
-        return None if ms is None else ms / 1000
+_NO_ERROR = frozenset((b'""', b"{}", b"[]", b"false", b"0"))
 
-    both = (timings.prompt_ms, timings.predicted_ms)
-    return Timings(
-        total_s=None if None in both else sum(ms for ms in both if ms is not None) / 1000,
-        input_s=seconds(timings.prompt_ms),
-        input_tokens_per_s=timings.prompt_per_second or None,
-        output_s=seconds(timings.predicted_ms),
-        output_tokens_per_s=timings.predicted_per_second or None,
-    )
+
+def _says(delta: Delta) -> bool:
+    return bool(delta.content or delta.reasoning_content or delta.reasoning or delta.tool_calls)

@@ -31,11 +31,11 @@ class ModelListBody(msgspec.Struct):
 
 class _Vector(msgspec.Struct):
     embedding: list[float] | str
-    index: int
+    index: int | None = None
 
 
 class _Tokens(msgspec.Struct):
-    prompt_tokens: int = 0
+    prompt_tokens: int | float | None = None
 
 
 class EmbeddingsBody(msgspec.Struct):
@@ -66,10 +66,13 @@ def encode_embed(request: EmbedRequest, wire_id: str) -> JsonObject:
 def decode_embed(body: EmbeddingsBody, inputs: int) -> EmbedResult:
     """Vectors in the order of the inputs, whatever order they came in.
 
+    Where none says which text it is for, they stand in the order of the texts.
+
     Raises:
         ProtocolError: There is not one vector for each input.
     """
-    found = {item.index: item.embedding for item in body.data}
+    numbers = [item.index for item in body.data if item.index is not None] or range(len(body.data))
+    found = dict(zip(numbers, (item.embedding for item in body.data), strict=False))
     if len(body.data) != inputs or found.keys() != set(range(inputs)):
         raise ProtocolError(
             f"{inputs} texts were sent and {len(body.data)} vectors came back, for the texts"
@@ -77,8 +80,13 @@ def decode_embed(body: EmbeddingsBody, inputs: int) -> EmbedResult:
             stage="decode",
         )
     vectors = [_floats(found[index]) for index in range(inputs)]
-    usage = None if body.usage is None else Usage(body.usage.prompt_tokens, 0)
+    usage = _usage(body.usage)
     return EmbedResult(vectors=vectors, model=body.model, usage=usage)
+
+
+def _usage(tokens: _Tokens | None) -> Usage | None:
+    count = None if tokens is None else tokens.prompt_tokens
+    return None if count is None else Usage(int(count), 0)
 
 
 def _floats(value: list[float] | str) -> list[float]:
@@ -107,7 +115,7 @@ def encode_rerank(request: RerankRequest, wire_id: str) -> JsonObject:
 def decode_rerank(body: RerankBody) -> RerankResult:
     """Documents by falling score."""
     ranked = sorted(body.results, key=lambda item: -item.relevance_score)
-    usage = None if body.usage is None else Usage(body.usage.prompt_tokens, 0)
+    usage = _usage(body.usage)
     return RerankResult(
         results=[RankedDocument(index=r.index, score=r.relevance_score) for r in ranked],
         model=body.model,

@@ -11,6 +11,7 @@ from modelbay.errors import ProtocolError
 from modelbay.models.capabilities import Facts, Prices
 from modelbay.models.catalog import DiscoveredModel, ModelState, Origin
 from modelbay.models.frozen import JsonObject
+from modelbay.wire.errors import shorten
 
 Entry = Mapping[str, object]
 Path = tuple[str | int, ...]
@@ -86,7 +87,9 @@ def read_list(body: object) -> list[Entry]:
     if isinstance(body, dict):
         error = body.get("error")
         if error and "data" not in body:
-            raise ProtocolError(f"the model list is an error: {str(error)[:200]}", stage="decode")
+            raise ProtocolError(
+                f"the model list is an error: {shorten(str(error), 200)}", stage="decode"
+            )
         if "data" not in body:
             raise ProtocolError("the model list has no 'data'", stage="decode")
         found = body["data"] or []  # some send null for none

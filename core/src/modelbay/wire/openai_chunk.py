@@ -1,0 +1,268 @@
+"""One chunk of an OpenAI-style answer as it stands on the wire, and a lenient reading of odd ones.
+
+Most chunks fit the structs and are decoded straight into them. Servers, and what stands before
+them, also send ``null`` for a number, a number for a name or a list for nothing; what is odd is
+left out then, and the answer is not lost over it.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from modelbay.models.events import Timings, Usage
+
+
+class Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | dict[str, object] | None = None
+
+
+class CallPiece(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[CallPiece] | None = None
+
+
+class Choice(msgspec.Struct):
+    index: int | None = 0
+    delta: Delta | None = None
+    message: Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class Cached(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class Reasoned(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class Tokens(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: Cached | None = None
+    completion_tokens_details: Reasoned | None = None
+    prompt_cache_hit_tokens: int | None = None
+
+
+class Measured(msgspec.Struct):
+    """An extension of some servers: milliseconds, and tokens per second."""
+
+    cache_n: int = 0
+    prompt_n: int = 0
+    prompt_ms: float | None = None
+    prompt_per_second: float | None = None
+    predicted_n: int = 0
+    predicted_ms: float | None = None
+    predicted_per_second: float | None = None
+
+
+class PromptProgress(msgspec.Struct):
+    """An extension of some servers: how much of the prompt has been read."""
+
+    total: int = 0
+    cache: int = 0
+    processed: int = 0
+
+
+class Chunk(msgspec.Struct):
+    choices: list[Choice] | None = None
+    id: str | None = None
+    model: str | None = None
+    usage: Tokens | None = None
+    timings: Measured | None = None
+    prompt_progress: PromptProgress | None = None
+    error: msgspec.Raw = msgspec.Raw()
+
+
+decode_chunk = msgspec.json.Decoder(Chunk).decode
+
+_LARGEST = 1 << 53  # the largest whole number that every reader of JSON keeps
+
+S = TypeVar("S", Cached, Reasoned, Measured, PromptProgress)
+
+
+def usage_event(usage: Tokens) -> Usage:
+    """The counts as an event; what is not told counts nothing."""
+    inputs, outputs = usage.prompt_tokens_details, usage.completion_tokens_details
+    cached = None if inputs is None else inputs.cached_tokens
+    thought = None if outputs is None else outputs.reasoning_tokens
+    return Usage(
+        usage.prompt_tokens or 0,
+        usage.completion_tokens or 0,
+        cached_tokens=usage.prompt_cache_hit_tokens if cached is None else cached,
+        reasoning_tokens=thought,
+    )
+
+
+def timings_event(timings: Measured) -> Timings:
+    """The times as an event, in seconds."""
+
+    def seconds(ms: float | None) -> float | None:
+        return None if ms is None else ms / 1000
+
+    both = (timings.prompt_ms, timings.predicted_ms)
+    return Timings(
+        total_s=None if None in both else sum(ms for ms in both if ms is not None) / 1000,
+        input_s=seconds(timings.prompt_ms),
+        input_tokens_per_s=timings.prompt_per_second or None,
+        output_s=seconds(timings.predicted_ms),
+        output_tokens_per_s=timings.predicted_per_second or None,
+    )
+
+
+# --- what does not fit ---------------------------------------------------------------------------
+
+
+def read_odd(data: bytes) -> Chunk | None:
+    """A chunk that does not fit the structs; ``None`` for one that says nothing.
+
+    Numbers, names and ids that are none are left out. Where the text, the thoughts or a tool call
+    would stand, what cannot be read is an error: left out it would make another answer.
+
+    Raises:
+        msgspec.DecodeError: It is not JSON, or no chunk.
+    """
+    if not data.strip():
+        return None
+    value = msgspec.json.decode(data)
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise msgspec.ValidationError(f"expected an object, got {type(value).__name__}")
+    error = value.get("error")
+    return Chunk(
+        choices=[_choice(item) for item in _items(value, "choices")],
+        id=_name(value.get("id")),
+        model=_name(value.get("model")),
+        usage=_tokens(value.get("usage")),
+        timings=_numbers(Measured, value.get("timings")),
+        prompt_progress=_numbers(PromptProgress, value.get("prompt_progress")),
+        error=msgspec.Raw() if error is None else msgspec.Raw(msgspec.json.encode(error)),
+    )
+
+
+def _choice(value: Mapping[str, object]) -> Choice:
+    return Choice(
+        index=_count(value.get("index")) or 0,
+        delta=_delta(value, "delta"),
+        message=_delta(value, "message"),
+        text=_text(value, "text"),
+        finish_reason=_word(value, "finish_reason"),
+    )
+
+
+def _delta(choice: Mapping[str, object], place: str) -> Delta | None:
+    value = choice.get(place)
+    if not value:  # some encoders write an empty object as a list
+        return None
+    if not isinstance(value, dict):
+        raise _unreadable(place)
+    return Delta(
+        content=_text(value, "content"),
+        reasoning_content=_text(value, "reasoning_content"),
+        reasoning=_text(value, "reasoning"),
+        tool_calls=[_call(item) for item in _items(value, "tool_calls")],
+    )
+
+
+def _call(value: Mapping[str, object]) -> CallPiece:
+    function = value.get("function")
+    if function is not None and not isinstance(function, dict):
+        raise _unreadable("function")
+    function = function or {}
+    arguments = function.get("arguments")
+    if arguments is not None and not isinstance(arguments, (str, dict)):
+        raise _unreadable("arguments")
+    return CallPiece(
+        index=_count(value.get("index")),
+        id=_name(value.get("id")),
+        function=Function(_word(function, "name"), arguments),
+    )
+
+
+def _text(owner: Mapping[str, object], place: str) -> str | None:
+    """Text, or a list of parts as messages have it: the text of those that are text."""
+    value = owner.get(place)
+    if not isinstance(value, list):
+        return _word(owner, place)
+    parts = (part.get("text") if isinstance(part, dict) else part for part in value)
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def _word(owner: Mapping[str, object], place: str) -> str | None:
+    value = owner.get(place)
+    if not value:
+        return None
+    if not isinstance(value, str):
+        raise _unreadable(place)
+    return value
+
+
+def _items(owner: Mapping[str, object], place: str) -> list[dict[str, object]]:
+    value = owner.get(place)
+    if not value:
+        return []
+    if not isinstance(value, list) or not all(isinstance(i, dict) or i is None for i in value):
+        raise _unreadable(place)
+    return [item for item in value if item is not None]
+
+
+def _unreadable(place: str) -> msgspec.ValidationError:
+    return msgspec.ValidationError(f"'{place}' cannot be read")
+
+
+def _tokens(value: object) -> Tokens | None:
+    if not isinstance(value, dict):
+        return None
+    return Tokens(
+        _count(value.get("prompt_tokens")),
+        _count(value.get("completion_tokens")),
+        _numbers(Cached, value.get("prompt_tokens_details")),
+        _numbers(Reasoned, value.get("completion_tokens_details")),
+        _count(value.get("prompt_cache_hit_tokens")),
+    )
+
+
+def _numbers(kind: type[S], value: object) -> S | None:
+    if not isinstance(value, dict):
+        return None
+    found = msgspec.structs.fields(kind)
+    read = {
+        field.name: _count(value.get(field.name))
+        if field.type in (int, int | None)
+        else _quantity(value.get(field.name))
+        for field in found
+    }
+    told = {name: number for name, number in read.items() if number is not None}
+    return msgspec.convert(told, kind)
+
+
+def _quantity(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if -_LARGEST < value < _LARGEST and math.isfinite(value) else None
+
+
+def _count(value: object) -> int | None:
+    number = _quantity(value)
+    return None if number is None else int(number)
+
+
+def _name(value: object) -> str | None:
+    """A name or an id; some servers count theirs."""
+    if isinstance(value, str):
+        return value
+    count = _count(value)
+    return None if count is None else str(count)
