@@ -76,7 +76,7 @@ MAY_IMPORT = {
     "config_schema.py": ("models", "config"),
     "resolve.py": ("models",),
     "keys.py": ("errors",),
-    "context.py": ("errors", "models", "config"),
+    "context.py": ("errors", "models", "config", "wire"),
     "hookspecs.py": ("context", "models"),
     "wire": ("errors", "models"),
     "client": ("errors", "models", "wire", "context", "deadline", "closing"),

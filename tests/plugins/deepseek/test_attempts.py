@@ -1,7 +1,9 @@
 """Mirrors modelbay_deepseek/attempts.py."""
 
+import logging
 from collections.abc import AsyncIterator
 
+import anyio
 import pytest
 
 from modelbay.errors import (
@@ -10,6 +12,7 @@ from modelbay.errors import (
     BackendError,
     BackendTimeoutError,
     BackendUnreachableError,
+    ContextLengthError,
     InvalidRequestError,
     ModelNotFoundError,
     ProtocolError,
@@ -18,7 +21,14 @@ from modelbay.errors import (
     StreamInterruptedError,
 )
 from modelbay.models.events import StreamEvent, TextDelta
-from modelbay_deepseek.attempts import another_try, begin
+from modelbay_deepseek.attempts import (
+    Begun,
+    SaidNothingError,
+    another_try,
+    answering,
+    begin,
+    replayed,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +44,10 @@ pytestmark = pytest.mark.anyio
         (QuotaExceededError("", status=402), False),
         (BackendError("", status=500), True),
         (BackendError("", status=501), False),
+        (AuthenticationError("", status=500), False),
+        (InvalidRequestError("", status=500), False),
+        (ContextLengthError("", status=500), False),
+        (ModelNotFoundError("", status=500), False),
         (BackendBusyError("", status=503, retry_after_s=2), 2),
         (BackendUnreachableError(""), True),
         (StreamInterruptedError(""), True),
@@ -93,3 +107,55 @@ async def test_tries_are_bounded_and_the_last_error_comes_through(retries_: int,
         await begin(lambda: tries(), retries_)
 
     assert tries.made == made
+
+
+@pytest.mark.usefixtures("retries")
+async def test_a_place_is_held_by_a_try_and_by_its_answer_but_not_between_two_tries() -> None:
+    gate = anyio.Semaphore(1)
+    free: list[int] = []
+    tries = Tries(2)
+
+    def start() -> AsyncIterator[StreamEvent]:
+        free.append(gate.value)
+        return tries()
+
+    async with answering(start, 3, gate):
+        during = gate.value
+
+    assert (free, during, gate.value) == ([0, 0, 0], 0, 1)
+
+
+@pytest.mark.usefixtures("retries")
+async def test_a_place_is_given_back_when_the_last_try_fails() -> None:
+    gate = anyio.Semaphore(1)
+
+    with pytest.raises(BackendBusyError):
+        await begin(Tries(99), 1, gate)
+
+    assert gate.value == 1
+
+
+@pytest.mark.usefixtures("retries")
+async def test_an_answer_that_says_nothing_counts_as_a_try_and_the_last_one_is_kept() -> None:
+    gate = anyio.Semaphore(1)
+    tries = Tries(1)
+
+    async def look(begun: Begun) -> Begun:
+        events = [begun.first, *[event async for event in begun.rest]]
+        raise SaidNothingError(replayed(events))
+
+    async with answering(tries, 2, gate, look) as begun:
+        events = [begun.first, *[event async for event in begun.rest]]
+
+    assert events == [TextDelta("one"), TextDelta("two")]
+    assert (tries.made, gate.value) == (3, 1)
+
+
+def test_what_an_answer_held_is_in_no_words_of_its_error() -> None:
+    error = SaidNothingError(replayed([TextDelta("secret")]))
+
+    assert "secret" not in f"{error}{error!r}"
+
+
+def test_a_program_without_logging_is_not_told_of_retries_on_stderr() -> None:
+    assert logging.getLogger("stamina").handlers

@@ -18,6 +18,7 @@ from modelbay.models.events import (
 )
 from modelbay.models.frozen import JsonObject
 from modelbay.models.media import CompleteRequest
+from modelbay.testing.simulator import Fault
 from modelbay.testing.streams import check_events
 from modelbay_deepseek.memory import memory
 from modelbay_deepseek.simulator import DeepSeekSimulator, Knobs, Script
@@ -241,6 +242,10 @@ async def test_json_mode_gets_the_word_the_server_wants(
     assert said(with_it) == '{"answer": "This is a pretended answer."}'
 
 
+JSON = '{"answer": "This is a pretended answer."}'
+
+
+@pytest.mark.usefixtures("retries")
 @pytest.mark.parametrize(("stream", "effort"), [(True, "none"), (False, "none"), (False, "high")])
 async def test_an_empty_json_answer_is_asked_for_once_more(
     server: DeepSeekSimulator, bay: OpenBay, stream: bool, effort: str
@@ -248,12 +253,56 @@ async def test_an_empty_json_answer_is_asked_for_once_more(
     request = ask("JSON!", response_format=JsonMode(), stream=stream, reasoning_effort=effort)
     server.knobs = Knobs(json_empty=True, times=1)
     events = await bay(server.base_url).chat(request)
-    assert (said(events), notices(events)) == ('{"answer": "This is a pretended answer."}', [])
+    assert (said(events), notices(events)) == (JSON, [])
 
     server.knobs = Knobs(json_empty=True)
     events = await bay(server.base_url).chat(request)
     assert (said(events), notices(events)) == ("", ["empty_answer"])
     assert len(server.chats) == 4
+
+
+@pytest.mark.usefixtures("retries")
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_both_tries_of_a_json_answer_cost_is_told(
+    server: DeepSeekSimulator, bay: OpenBay, stream: bool
+) -> None:
+    request = ask("JSON!", response_format=JsonMode(), stream=stream, reasoning_effort="none")
+    opened = bay(server.base_url)
+    [alone] = [e for e in await opened.chat(request) if isinstance(e, Usage)]
+    server.knobs = Knobs(json_empty=True, times=1)
+
+    [both] = [e for e in await opened.chat(request) if isinstance(e, Usage)]
+
+    assert (both.input_tokens, both.output_tokens) == (
+        2 * alone.input_tokens,
+        alone.output_tokens,
+    )
+
+
+@pytest.mark.usefixtures("retries")
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+async def test_an_empty_json_answer_that_was_stopped_would_be_stopped_again(
+    server: DeepSeekSimulator, bay: OpenBay, reason: str
+) -> None:
+    server.knobs = Knobs(json_empty=True, finish=reason)
+
+    await bay(server.base_url).chat(ask("JSON!", response_format=JsonMode(), stream=False))
+
+    assert len(server.chats) == 1
+
+
+@pytest.mark.usefixtures("retries")
+async def test_an_empty_json_answer_is_asked_for_within_the_retries(
+    server: DeepSeekSimulator, bay: OpenBay
+) -> None:
+    request = ask("JSON!", response_format=JsonMode(), stream=False)
+    server.knobs = Knobs(json_empty=True)
+    await bay(server.base_url, retries=0).chat(request)
+    assert len(server.chats) == 1
+
+    server.inject(Fault(status=503, body=b"{}"), times=1)
+    events = await bay(server.base_url, retries=1).chat(request)
+    assert (notices(events), len(server.requests)) == (["empty_answer"], 3)
 
 
 async def test_an_empty_json_answer_whose_thinking_was_handed_on_is_not(
@@ -314,6 +363,43 @@ async def test_a_raw_prompt_may_be_answered_at_once(
 
     assert said(events) == TEXT
     assert "stream_options" not in (server.log[0].body or {})
+
+
+async def test_what_a_raw_prompt_cannot_have_is_left_out_with_a_notice(
+    server: DeepSeekSimulator, bay: OpenBay
+) -> None:
+    extra: JsonObject = {
+        "seed": 1,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "thinking": {"type": "enabled"},
+        "model": "other",
+        "prompt": "other",
+        "best_of": None,
+        "max_completion_tokens": 2,
+        "echo": True,
+    }
+    request = CompleteRequest(prompt="x", stream=False, extra=extra)
+    events = await bay(server.base_url).complete(request)
+
+    told = [event.message.split()[0] for event in events if isinstance(event, Notice)]
+    assert told == ["seed", "stream", "stream_options", "thinking", "model", "prompt"]
+    assert server.log[0].body == {
+        "model": FLASH,
+        "prompt": "x",
+        "stream": False,
+        "max_tokens": 2,
+        "echo": True,
+    }
+
+
+async def test_a_raw_prompt_gets_one_answer(server: DeepSeekSimulator, bay: OpenBay) -> None:
+    opened = bay(server.base_url)
+    request = CompleteRequest(prompt="x", extra={"n": 2})
+
+    await failure(opened.backend.complete(request, opened.model()), UnsupportedFeatureError)
+
+    assert server.requests == []
 
 
 # --- models ---------------------------------------------------------------------------------------

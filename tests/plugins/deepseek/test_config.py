@@ -6,7 +6,7 @@ from pydantic import SecretStr
 from modelbay.errors import AuthenticationError, ConfigError
 from modelbay.host.resources import HostResources
 from modelbay.models.provider import ProviderConfig
-from modelbay_deepseek.config import Addresses, addresses, default_providers, options, require_key
+from modelbay_deepseek.config import Addresses, addresses, default_providers, require_key
 from plugins.deepseek.bay import Bay
 
 KEYED = {"DEEPSEEK_API_KEY": "sk-planted-1234"}
@@ -98,6 +98,9 @@ PLAIN = Addresses(
         ("/v1/", "/v1/chat/completions", "/v1/models"),
         ("/beta", "/beta/chat/completions", "/models"),
         ("/anthropic", "/chat/completions", "/models"),
+        ("/v1/beta", "/beta/chat/completions", "/v1/models"),
+        ("/beta/v1/", "/beta/chat/completions", "/v1/models"),
+        ("/anthropic/v1", "/v1/chat/completions", "/v1/models"),
     ],
 )
 def test_every_flavour_of_the_address_leads_to_all_endpoints(
@@ -117,11 +120,11 @@ def test_every_flavour_of_the_address_leads_to_all_endpoints(
 @pytest.mark.parametrize(
     "config", [{"thinking": "yes please"}, {"effort": "ultra"}, {"retries": -1}, {"retrys": 1}]
 )
-def test_a_wrong_key_in_the_file_is_a_config_error(config: dict[str, object]) -> None:
-    bay = Bay(ROOT, HostResources({}), **config)
+def test_a_wrong_key_in_the_file_is_told_before_any_question(config: dict[str, object]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Bay(ROOT, HostResources({}), **config)
 
-    with pytest.raises(ConfigError):
-        options(bay.context)
+    assert next(iter(config)) in str(caught.value)
 
 
 @pytest.mark.parametrize(

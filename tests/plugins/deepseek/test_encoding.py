@@ -8,7 +8,9 @@ import pytest
 from modelbay.errors import UnsupportedFeatureError
 from modelbay.models.chat import ChatRequest, ImagePart, JsonMode, Message, TextPart, Tool, user
 from modelbay.models.events import Notice, ToolCall
+from modelbay.models.frozen import JsonObject
 from modelbay_deepseek.encoding import LEFT_OUT, Encoded, encode
+from modelbay_deepseek.kept_reasoning import Asked
 from modelbay_deepseek.thinking import decide
 from plugins.deepseek.bay import FLASH, WEATHER, ask
 
@@ -71,6 +73,45 @@ def test_what_the_server_passes_over_is_left_out_with_a_notice(name: str) -> Non
 
 def test_a_limit_under_its_newer_name_is_not_lost() -> None:
     assert encoded(ask(extra={"max_completion_tokens": 7})).body["max_tokens"] == 7
+
+
+@pytest.mark.parametrize(
+    ("own", "extra", "field"),
+    [
+        ({"max_tokens": 5}, {"max_completion_tokens": 7}, "max_tokens"),
+        ({"max_tokens": 5}, {"max_tokens": 7}, "max_tokens"),
+        ({"stop": ["."]}, {"stop": ["!"]}, "stop"),
+        ({"temperature": 0.0}, {"temperature": 1.0}, "temperature"),
+        ({"tools": [WEATHER]}, {"tools": [{"type": "web_search"}]}, "tools"),
+    ],
+)
+def test_what_the_request_itself_says_wins_over_extra(
+    own: dict[str, Any], extra: JsonObject, field: str
+) -> None:
+    [name] = extra
+    request = ask(**own, extra={"thinking": False})
+    result = encoded(request.model_copy(update={"extra": {"thinking": False, **extra}}))
+
+    assert result.body == encoded(request).body
+    notice = Notice("dropped_field", f"{name} was left out: the request's own {field} decides")
+    assert result.notices == (notice,)
+
+
+def test_extra_that_says_the_same_needs_no_notice() -> None:
+    result = encoded(ask(max_tokens=5, extra={"max_completion_tokens": 5}))
+
+    assert (result.body["max_tokens"], result.notices) == (5, ())
+
+
+@pytest.mark.parametrize("name", [*sorted(LEFT_OUT), "max_completion_tokens", "user_id", "own"])
+def test_nothing_is_sent_for_a_null(name: str) -> None:
+    assert encoded(ask(extra={name: None})) == encoded(ask())
+
+
+def test_tools_only_extra_knows_are_passed_on_as_they_are() -> None:
+    tools: JsonObject = {"tools": [{"type": "web_search"}]}
+
+    assert encoded(ask(extra=tools)).body["tools"] == tools["tools"]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +186,7 @@ def test_what_is_still_known_of_a_call_goes_back() -> None:
     )
     body = encode(request, FLASH, decide(request), recall).body
 
-    assert asked == [["call_00_x"]]
+    assert asked == [Asked([user("Weather?")]).names([CALL])]
     assert body["messages"][1]["reasoning_content"] == "why"  # type: ignore[index, call-overload]
 
 

@@ -1,6 +1,7 @@
 """Mirrors modelbay_deepseek/failures.py, and what becomes of every error answer."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -41,6 +42,13 @@ BAD = "invalid_request_error"
     ("status", "kind", "message", "wanted"),
     [
         (400, BAD, "Invalid temperature value", InvalidRequestError),
+        (400, BAD, "bad field: 'insufficient balance'", InvalidRequestError),
+        (400, BAD, "bad field: 'please top up'", InvalidRequestError),
+        (400, "rate_limit_error", "bad field: 'please top up'", InvalidRequestError),
+        (401, "authentication_error", "Insufficient Balance", AuthenticationError),
+        (503, "server_error", "Insufficient Balance", BackendBusyError),
+        (500, BAD, "bad field: 'insufficient balance'", InvalidRequestError),
+        (400, BAD, "bad field: 'maximum context length'", InvalidRequestError),
         (400, BAD, NAMES, ModelNotFoundError),
         (422, BAD, NAMES, ModelNotFoundError),
         (400, BAD, CONTEXT, ContextLengthError),
@@ -256,6 +264,38 @@ async def test_what_does_not_pass_is_asked_once(
     server: DeepSeekSimulator, bay: OpenBay, knobs: Knobs, wanted: type[BackendError]
 ) -> None:
     server.knobs = knobs
+
+    await refused(bay(server.base_url), wanted)
+
+    assert len(server.requests) == 1
+
+
+@pytest.mark.usefixtures("retries")
+@pytest.mark.parametrize(
+    ("kind", "words", "wanted"),
+    [
+        ("authentication_error", "Authentication Fails", AuthenticationError),
+        (BAD, "no", InvalidRequestError),
+        (BAD, CONTEXT, ContextLengthError),
+        (BAD, NAMES, ModelNotFoundError),
+        ("unknown_error", "Insufficient Balance", QuotaExceededError),
+    ],
+)
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_refusal_that_does_not_pass_is_asked_once_wherever_it_comes(
+    server: DeepSeekSimulator,
+    bay: OpenBay,
+    kind: str,
+    words: str,
+    wanted: type[BackendError],
+    streamed: bool,
+) -> None:
+    error = json.dumps({"error": {"message": words, "type": kind, "code": BAD}}).encode()
+    if streamed:
+        body = b"data: " + error + b"\n\n"
+        server.inject(Fault(body=body, content_type="text/event-stream"))
+    else:
+        server.inject(Fault(status=500, body=error))
 
     await refused(bay(server.base_url), wanted)
 

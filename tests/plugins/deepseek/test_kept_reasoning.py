@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelbay_deepseek.kept_reasoning import LONGEST_S, MOST_BYTES, MOST_CALLS, KeptReasoning
+from modelbay.models.chat import Message, user
+from modelbay.models.events import ToolCall
+from modelbay_deepseek.kept_reasoning import (
+    LONGEST_S,
+    MOST_BYTES,
+    MOST_CALLS,
+    Asked,
+    KeptReasoning,
+)
 
 
 def test_the_bounds_are_a_thousand_calls_sixteen_megabytes_and_six_hours() -> None:
@@ -24,6 +32,49 @@ def test_nothing_thought_is_nothing_to_keep() -> None:
     kept.keep(["a"], "", 0)
 
     assert len(kept) == 0
+
+
+def test_a_call_that_nothing_led_to_forgets_what_led_to_its_namesake() -> None:
+    kept = KeptReasoning(most_bytes=4)
+    for reasoning in ("", "too long"):
+        kept.keep(["a"], "old", 0)
+        kept.keep(["a"], reasoning, 1)
+
+        assert (kept.find(["a"], 2), kept.size_bytes) == (None, 0)
+
+
+CALL = ToolCall("call_1", "get_weather", '{"city":"Oslo","day":1}')
+
+
+def test_a_call_has_one_name_however_its_arguments_are_spelt_and_whatever_tools_said() -> None:
+    sparse = Message(role="assistant", tool_calls=[CALL])
+    result = Message(role="tool", content="sunny", tool_call_id="call_1")
+    clock = Message(role="system", content="It is ten.")
+    spelt = ToolCall("call_1", "get_weather", '{ "day": 1, "city": "Oslo" }')
+    [name] = Asked([user("Weather?")]).names([CALL])
+
+    assert Asked([clock, user("Weather?"), sparse, result]).names([spelt]) == [name]
+
+
+def test_calls_of_two_conversations_have_two_names_even_with_one_id() -> None:
+    conversations: tuple[list[Message], ...] = (
+        [],
+        [user("a")],
+        [user("b")],
+        [user("a"), user("b")],
+        [user("ab")],
+    )
+    calls = [
+        CALL,
+        ToolCall("call_2", CALL.name, CALL.arguments),
+        ToolCall("call_1", "get_time", CALL.arguments),
+        ToolCall("call_1", CALL.name, "{}"),
+        ToolCall("call_1", CALL.name, "{"),
+        ToolCall("call_1", CALL.name, "\ud800"),
+    ]
+    names = [name for messages in conversations for name in Asked(messages).names(calls)]
+
+    assert len(set(names)) == len(conversations) * len(calls)
 
 
 def test_the_number_is_bounded_and_the_least_recently_used_goes_first() -> None:

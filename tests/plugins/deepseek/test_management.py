@@ -95,6 +95,30 @@ async def test_balance_has_every_currency_and_exact_amounts(
     assert [request.path for request in server.requests] == ["/user/balance"]
 
 
+@pytest.mark.parametrize(
+    ("infos", "balances"),
+    [
+        ("null", {}),
+        ('[{"currency":"USD","total_balance":1.50}]', {"USD": "1.50"}),
+        ('[{"currency":"USD","total_balance":7}]', {"USD": "7"}),
+        ('[{"currency":"USD","total_balance":"1E+3"}]', {"USD": "1000"}),
+        (
+            '[{"currency":"USD","total_balance":"1.10"},{"currency":"USD","total_balance":"2"}]',
+            {"USD": "3.10"},
+        ),
+    ],
+)
+async def test_a_balance_is_read_in_other_spellings(
+    server: DeepSeekSimulator, bay: OpenBay, infos: str, balances: dict[str, str]
+) -> None:
+    body = f'{{"is_available":true,"balance_infos":{infos}}}'.encode()
+    server.inject(Fault(body=body, content_type="application/json"))
+
+    events = await bay(server.base_url).manage(Balance())
+
+    assert events == [AccountBalance(available=True, balances=balances)]
+
+
 @pytest.mark.parametrize("amount", ["much", "NaN", ""])
 async def test_a_balance_that_is_no_number_is_a_typed_error(
     server: DeepSeekSimulator, bay: OpenBay, amount: str

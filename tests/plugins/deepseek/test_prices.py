@@ -36,6 +36,12 @@ def test_a_cost_counts_hits_misses_and_output_and_doubles_in_peak_hours() -> Non
     assert estimate_usd("deepseek-flash", USAGE, MONDAY + timedelta(hours=2)) == 2 * cost
 
 
+def test_more_hits_than_input_give_no_money_back() -> None:
+    odd = Usage(input_tokens=10, output_tokens=0, cached_tokens=100)
+
+    assert estimate_usd("deepseek-flash", odd, MONDAY) == 100 * Decimal("0.003") / 1_000_000
+
+
 def test_a_retired_id_costs_what_its_successor_does() -> None:
     flash = estimate_usd("deepseek-flash", USAGE, MONDAY)
 

@@ -70,13 +70,16 @@ def test_an_unheard_of_effort_is_left_out_with_a_notice() -> None:
     )
 
 
-def test_the_switch_wins_over_the_effort() -> None:
-    notice = Notice("dropped_field", "reasoning_effort was left out: thinking is switched off")
+def test_the_switch_wins_over_the_effort_with_a_notice() -> None:
+    notice, other = (
+        Notice("dropped_field", f"reasoning_effort was left out: thinking is switched {way}")
+        for way in ("off", "on")
+    )
     off = decide(ask(reasoning_effort="max", extra={"thinking": False}))
     on = decide(ask(reasoning_effort="none", extra={"thinking": True}))
 
     assert off == Thinking(False, OFF, (notice,))
-    assert on == Thinking(True, ON)
+    assert on == Thinking(True, ON, (other,))
 
 
 def test_the_provider_s_defaults_are_for_requests_that_do_not_say() -> None:

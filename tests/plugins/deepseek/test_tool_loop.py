@@ -208,19 +208,44 @@ async def test_the_server_does_refuse_what_we_never_send(server: DeepSeekSimulat
     )
 
 
-async def test_an_id_the_server_did_not_give_recalls_nothing(
+def calling(reasoning: str | None, **call: object) -> Fault:
+    """An answer with one call of the weather."""
+    function = {"name": "get_weather", "arguments": "{}"}
+    message = {
+        "reasoning_content": reasoning,
+        "tool_calls": [{"index": 0, "function": function, **call}],
+    }
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    body = json.dumps({"choices": [choice]}).encode()
+    return Fault(body=body, content_type="application/json")
+
+
+@pytest.mark.parametrize("given", [{}, {"id": "call_0"}])
+async def test_an_id_that_comes_again_recalls_nothing_of_another_conversation(
+    server: DeepSeekSimulator, bay: OpenBay, given: dict[str, str]
+) -> None:
+    opened = bay(server.base_url)
+    made = []
+    for asked, reasoning in (("alice", "of alice"), ("bob", None), ("carol", "of carol")):
+        server.inject(calling(reasoning, **given), times=1)
+        made.append((asked, calls(await opened.chat(ask(asked, tools=[WEATHER])))))
+    for asked, one in [*made, ("dave", made[0][1])]:
+        request = ask(tools=[WEATHER])
+        history = answered([user(asked)], one)
+        await opened.chat(request.model_copy(update={"messages": history}))
+
+    sent = [sent_reasoning(body) for body in server.chats[-4:]]
+    assert sent == [["of alice"], [""], ["of carol"], [""]]
+
+
+async def test_an_id_that_comes_again_in_one_conversation_recalls_the_last_turn_s_thought(
     server: DeepSeekSimulator, bay: OpenBay
 ) -> None:
     opened = bay(server.base_url)
-    function = {"name": "get_weather", "arguments": "{}"}
-    message = {"reasoning_content": "why", "tool_calls": [{"index": 0, "function": function}]}
-    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
-    body = json.dumps({"choices": [choice]}).encode()
-    server.inject(Fault(body=body, content_type="application/json"), times=1)
-
-    [call] = calls(await opened.chat(ask(tools=[WEATHER])))
-    history = answered([user("Another conversation")], [call])
+    for reasoning in ("first", None):
+        server.inject(calling(reasoning, id="call_0"), times=1)
+        made = calls(await opened.chat(ask("Weather?", tools=[WEATHER])))
+    history = answered([user("Weather?")], made)
     await opened.chat(ask(tools=[WEATHER]).model_copy(update={"messages": history}))
 
-    assert call.id == "call_0"
     assert sent_reasoning(server.chats[-1]) == [""]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import stamina
 
 from modelbay.closing import closing
 from modelbay.errors import BackendTimeoutError
@@ -16,6 +17,7 @@ from modelbay.models.events import (
     Usage,
 )
 from modelbay.models.media import CompleteRequest
+from modelbay.testing.simulator import Fault
 from modelbay_deepseek.simulator import DeepSeekSimulator, Knobs
 from plugins.deepseek.bay import Clock, OpenBay, ask, failure, said
 
@@ -52,6 +54,63 @@ async def test_keep_alives_alone_do_not_hold_a_request_for_ever(
     assert events == []
     assert error.message.startswith("DeepSeek sent nothing but keep-alives for 660 s [trace ")
     await server.wait_until_async(lambda: server.open_streams == 0)
+
+
+@pytest.mark.parametrize(
+    "silence", [Fault(hang=True), Fault(delay_head_s=60.0), Knobs(queue_ms=100, tick_s=60.0)]
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_server_that_falls_silent_is_given_up(
+    server: DeepSeekSimulator, bay: OpenBay, silence: Fault | Knobs, stream: bool
+) -> None:
+    if isinstance(silence, Fault):
+        server.inject(silence)
+    else:
+        server.knobs = silence
+    opened = bay(server.base_url, stallTimeoutS=0.2)
+
+    events, error = await failure(opened.stream(ask(stream=stream)), BackendTimeoutError)
+
+    assert events == []
+    assert error.hint == (
+        'try again later, or choose another model; how long to wait says "stallTimeoutS" of'
+        ' provider "cloud"'
+    )
+    await server.wait_until_async(lambda: server.open_streams == 0)
+
+
+async def test_the_limits_of_the_provider_s_entry_come_before_those_on_silence(
+    server: DeepSeekSimulator, bay: OpenBay
+) -> None:
+    server.inject(Fault(hang=True))
+    opened = bay(server.base_url, requestTimeoutS=0.2)
+
+    _, error = await failure(opened.stream(), BackendTimeoutError)
+
+    assert error.hint == "give it more time with --deadline SECONDS"
+
+
+@pytest.mark.usefixtures("retries")
+async def test_a_place_is_free_while_a_refused_request_pauses(
+    server: DeepSeekSimulator, bay: OpenBay
+) -> None:
+    server.inject(Fault(status=503, body=b"{}"), times=1)
+    opened = bay(server.base_url, maxConcurrent=1)
+    paused = asyncio.Event()
+
+    hooks = stamina.instrumentation.get_on_retry_hooks()
+    stamina.instrumentation.set_on_retry_hooks([lambda _: paused.set()])
+    stamina.set_testing(False)
+    try:
+        task = asyncio.create_task(opened.chat("one"))
+        await paused.wait()
+        assert said(await opened.chat("two")) == TEXT
+        assert said(await task) == TEXT
+    finally:
+        stamina.instrumentation.set_on_retry_hooks(hooks)
+
+    asked = [body["messages"] for body in server.chats]
+    assert asked == [[{"role": "user", "content": words}] for words in ("one", "two", "one")]
 
 
 async def test_no_more_requests_run_at_once_than_the_user_allows(

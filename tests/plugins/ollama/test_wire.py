@@ -341,6 +341,25 @@ def test_arguments_that_are_no_object_are_refused_loudly(arguments: str) -> None
         messages(Message(role="assistant", tool_calls=[ToolCall("a", "f", arguments)]))
 
 
+@pytest.mark.parametrize("depth", [101, 990, 100_000])
+@pytest.mark.parametrize(("opened", "closed"), [('{"a":', "}"), ("[", "]")])
+def test_arguments_that_are_nested_too_deep_are_refused(
+    opened: str, closed: str, depth: int
+) -> None:
+    arguments = '{"x":' + opened * (depth - 1) + "1" + closed * (depth - 1) + "}"
+
+    with pytest.raises(InvalidRequestError, match="nested too deep"):
+        messages(Message(role="assistant", tool_calls=[ToolCall("a", "f", arguments)]))
+
+
+def test_arguments_of_some_depth_are_sent_as_they_are() -> None:
+    arguments = '{"a":' * 100 + "1" + "}" * 100
+
+    [sent] = messages(Message(role="assistant", tool_calls=[ToolCall("a", "f", arguments)]))
+
+    assert sent["tool_calls"][0]["function"]["arguments"] == json.loads(arguments)
+
+
 # --- tools ---------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from modelbay.models.events import (
     ToolCall,
     Usage,
 )
+from modelbay.models.frozen import JsonObject
 from modelbay.models.media import CompleteRequest
 from modelbay_openai.simulator import (
     PERSONALITIES,
@@ -286,6 +287,21 @@ async def test_a_switch_takes_away_what_a_server_does_not_know(
         await bay(sim.base_url, dialect=switches).chat(request_)
 
         assert missing not in body(sim)
+
+
+async def test_extra_cannot_change_what_the_request_is_about(bay: OpenBay) -> None:
+    with OpenAISimulator(MODELS, "vllm") as sim:
+        desk = bay(sim.base_url)
+        await desk.chat(ask(stream=False))
+        plain = body(sim)
+        extra: JsonObject = {"messages": [], "model": "other", "stream": True, "min_p": 0.1}
+        events = await desk.chat(ask(stream=False, extra=extra))
+
+        assert body(sim) == {**plain, "min_p": 0.1}
+        assert [event for event in events if isinstance(event, Notice)] == [
+            Notice("dropped_field", f"{name} was left out: the request's own {name} decides")
+            for name in ("messages", "model", "stream")
+        ]
 
 
 async def test_reasoning_history_can_be_switched_off(bay: OpenBay) -> None:

@@ -52,6 +52,34 @@ def test_an_address_may_end_in_v1_or_not(base_url: str, path: str, root: str | N
         assert native(provider, "version") == root
 
 
+@pytest.mark.parametrize("extra", [{"serverr": "vllm"}, {"server": "novel"}, {"local": "maybe"}])
+def test_a_wrong_key_in_the_file_is_told_before_any_question(extra: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        table(context(**extra))
+
+    assert next(iter(extra)) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "prefix", "path"),
+    [
+        ("http://h:1234", "", "chat/completions"),
+        ("http://h:1234", "/", "chat/completions"),
+        ("http://h:1234/llm", "api/v2", "api/v2/chat/completions"),
+        ("http://h:1234/v1", "/x/", "x/chat/completions"),
+        ("https://openrouter.ai", "", "chat/completions"),
+    ],
+)
+def test_the_user_may_say_where_the_routes_are(base_url: str, prefix: str, path: str) -> None:
+    assert at(context(base_url, apiPrefix=prefix), "chat/completions") == path
+
+
+@pytest.mark.parametrize("prefix", ["http://h", "a?b", "a#b", "a b", "a//b", 1])
+def test_what_is_no_path_is_no_prefix(prefix: object) -> None:
+    with pytest.raises(ConfigError):
+        at(context(apiPrefix=prefix), "models")
+
+
 @pytest.mark.parametrize(
     ("base_url", "local"),
     [
@@ -203,11 +231,11 @@ def test_an_entry_of_the_page_can_be_copied(text: str) -> None:
     (config,) = parse_providers_file(f'{{"providers": [{text}]}}', "docs").providers
     provider = ProviderContext(config, HostResources({}))
 
-    assert options(provider).discover is (config.id != "acme")
+    assert options(provider).discover is (config.id not in ("acme", "bare"))
     assert table(provider).local is (config.id not in ("openai", "openrouter", "acme"))
 
 
 def test_the_page_has_an_entry_for_every_server_it_names() -> None:
     assert [json.loads(text)["id"] for text in ENTRIES] == [
-        *("lmstudio", "gpu", "sgl", "tabby", "kobold", "openrouter", "openai", "acme")
+        *("lmstudio", "gpu", "sgl", "tabby", "kobold", "openrouter", "openai", "acme", "bare")
     ]

@@ -168,6 +168,29 @@ async def test_a_server_without_v1_is_found(bay: OpenBay) -> None:
         assert paths(sim)[-1] == "/chat/completions"
 
 
+async def test_a_server_without_v1_and_without_a_list_can_be_told(bay: OpenBay) -> None:
+    bare = replace(PERSONALITIES["sglang"], api="")
+    with OpenAISimulator(MODELS, bare) as sim:
+        desk = bay(sim.base_url, discover=False, apiPrefix="", models={"tiny": {}})
+        await desk.chat()
+
+        assert paths(sim) == ["/chat/completions"]
+
+
+async def test_what_is_said_of_the_routes_is_not_questioned(bay: OpenBay) -> None:
+    odd = replace(PERSONALITIES["sglang"], api="/api/v7")
+    with OpenAISimulator(MODELS, odd) as sim:
+        desk = bay(sim.base_url, apiPrefix="/api/v7/")
+        await desk.discover()
+        await desk.chat()
+        assert (paths(sim)[0], paths(sim)[-1]) == ("/api/v7/models", "/api/v7/chat/completions")
+
+        asked = len(paths(sim))
+        with pytest.raises(WrongServerError):
+            await bay(sim.base_url, apiPrefix="v1").discover()
+        assert paths(sim)[asked:] == ["/v1/models"]
+
+
 async def test_a_web_page_is_no_server(bay: OpenBay) -> None:
     with Simulator() as sim:
 

@@ -1,9 +1,8 @@
 """A chat turn: what is told to the caller, what is remembered, and what is asked again."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager
 
-from modelbay.closing import closing
 from modelbay.context import ProviderContext
 from modelbay.models.catalog import ModelInfo
 from modelbay.models.chat import ChatRequest, JsonMode
@@ -15,18 +14,16 @@ from modelbay.models.events import (
     StreamEvent,
     TextDelta,
     ToolCall,
-    ToolCallDelta,
 )
 from modelbay_deepseek import client, config
-from modelbay_deepseek.attempts import Begun, begin
+from modelbay_deepseek.attempts import Begun, answering
 from modelbay_deepseek.encoding import Encoded, encode
 from modelbay_deepseek.failures import retired
+from modelbay_deepseek.json_answers import JsonAnswers
+from modelbay_deepseek.kept_reasoning import Asked
 from modelbay_deepseek.memory import memory
 from modelbay_deepseek.table import RETIRED
 from modelbay_deepseek.thinking import decide
-
-_SAID = (TextDelta, ToolCall)
-_CONTENT = (*_SAID, ReasoningDelta, ToolCallDelta)
 
 
 async def stream_chat(
@@ -45,8 +42,8 @@ async def stream_chat(
     thinking = decide(request, default=chosen.thinking, default_effort=chosen.effort)
     now = provider.resources.monotonic
 
-    def recall(call_ids: Sequence[str]) -> str | None:
-        return known.kept.find(call_ids, now())
+    def recall(calls: Sequence[str]) -> str | None:
+        return known.kept.find(calls, now())
 
     encoded = encode(request, model.wire_id, thinking, recall, users_limit(model))
     for notice in (*of_retirement(provider, model), *encoded.notices):
@@ -54,67 +51,47 @@ async def stream_chat(
     if known.gate is not None and not known.gate.value:
         yield Status("queued", message="waiting for a place: maxConcurrent of this provider")
     thought: list[str] = []
-    call_ids: list[str] = []
+    made: list[ToolCall] = []
     said = False
-    async with known.gate or nullcontext():
-        begun = await _begin(provider, request, model, encoded)
-        async with closing(begun.rest) as rest:
-            event = begun.first
-            while True:
-                match event:
-                    case ReasoningDelta():
-                        if request.tools:
-                            thought.append(event.text)
-                    case TextDelta():
-                        said = True
-                    case ToolCall():
-                        said = True
-                        if event.id != f"call_{event.index}":  # made up where the server gave none
-                            call_ids.append(event.id)
-                    case Finish():
-                        known.kept.keep(call_ids, "".join(thought), now())
-                        for notice in _last_words(event, said=said):
-                            yield notice
-                yield event
-                following = await anext(rest, None)
-                if following is None:
-                    return
-                event = following
+    async with _answer(provider, request, model, encoded) as begun:
+        event = begun.first
+        while True:
+            match event:
+                case ReasoningDelta():
+                    if request.tools:
+                        thought.append(event.text)
+                case TextDelta():
+                    said = True
+                case ToolCall():
+                    said = True
+                    made.append(event)
+                case Finish():
+                    if made:
+                        names = Asked(request.messages).names(made)
+                        known.kept.keep(names, "".join(thought), now())
+                    for notice in _last_words(event, said=said):
+                        yield notice
+            yield event
+            following = await anext(begun.rest, None)
+            if following is None:
+                return
+            event = following
 
 
-async def _begin(
+def _answer(
     provider: ProviderContext, request: ChatRequest, model: ModelInfo, encoded: Encoded
-) -> Begun:
-    """The answer, up to its first event.
-
-    In JSON mode the server now and then says nothing at all; it is asked once more then, as long
-    as nothing has been handed on. Of a streamed answer its thinking has been.
-    """
-    retries = config.options(provider).retries
+) -> AbstractAsyncContextManager[Begun]:
     places = config.addresses(provider)
     url = places.beta_chat if encoded.beta else places.chat
-
-    def start() -> AsyncIterator[StreamEvent]:
-        return client.answer(provider, url, encoded.body, model.wire_id)
-
-    begun = await begin(start, retries)
-    if not retries or not isinstance(request.response_format, JsonMode):
-        return begun
-    if request.stream:
-        if isinstance(begun.first, _CONTENT):
-            return begun
-        async with closing(begun.rest):
-            pass
-        return await begin(start, retries)
-    events = [begun.first, *[event async for event in begun.rest]]
-    if not any(isinstance(event, _SAID) for event in events):
-        return await begin(start, retries)
-    return Begun(events[0], _again(events[1:]))
-
-
-async def _again(events: Sequence[StreamEvent]) -> AsyncIterator[StreamEvent]:
-    for event in events:
-        yield event
+    once_more = None
+    if isinstance(request.response_format, JsonMode):
+        once_more = JsonAnswers(streamed=request.stream).look
+    return answering(
+        lambda: client.answer(provider, url, encoded.body, model.wire_id),
+        config.options(provider).retries,
+        memory(provider).gate,
+        once_more,
+    )
 
 
 def users_limit(model: ModelInfo) -> int | None:

@@ -59,13 +59,21 @@ async def answer(
     Raises:
         StreamInterruptedError: It ended before its own end; holds the partial text.
         BackendBusyError: The server broke off for want of capacity before it said anything.
-        BackendTimeoutError: Nothing but keep-alives came for `stall_timeout_s`.
+        BackendTimeoutError: Nothing, or nothing but keep-alives, came for `stall_timeout_s`.
         BackendError: The server refused or failed.
     """
     decoder = ChatDecoder(Dialect(), classify)
     trace, begun = "", False
     try:
-        async with open_stream(provider, "POST", url, json=body, idle_s=IDLE_S) as response:
+        stall_s = config.options(provider).stall_timeout_s
+        async with open_stream(
+            provider,
+            "POST",
+            url,
+            json=body,
+            first_byte_s=stall_s,
+            idle_s=min(stall_s, IDLE_S),
+        ) as response:
             trace = response.headers.get("x-ds-trace-id", "")
             await raise_for_status(provider, response, classify=classify)
             held: list[StreamEvent] = []
@@ -83,9 +91,21 @@ async def answer(
     except BackendError as exc:
         if isinstance(exc, StreamInterruptedError) and not exc.partial:
             exc.partial = decoder.partial
+        if isinstance(exc, BackendTimeoutError) and exc.status is None:
+            exc.hint = _of_silence(provider) or exc.hint
         explain(exc, wire_id, provider.id, trace)
         provider.sign(exc)
         raise
+
+
+def _of_silence(provider: ProviderContext) -> str | None:
+    """The next step after a limit on silence; ``None`` where the limit was one on the whole."""
+    if provider.config.request_timeout_s is not None:
+        return None
+    return (
+        "try again later, or choose another model; how long to wait says"
+        f' "stallTimeoutS" of provider "{provider.id}"'
+    )
 
 
 async def _data(
@@ -172,6 +192,5 @@ class _Pace:
     def check(self) -> None:
         if self._now() - self._last > self._limit_s:
             raise BackendTimeoutError(
-                f"DeepSeek sent nothing but keep-alives for {self._limit_s:g} s",
-                hint="its queue is full; try again later, or choose another model",
+                f"DeepSeek sent nothing but keep-alives for {self._limit_s:g} s"
             )

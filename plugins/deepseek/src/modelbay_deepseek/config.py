@@ -73,6 +73,9 @@ def require_key(provider: ProviderContext) -> None:
     )
 
 
+_FLAVOURS = ("/v1", "/beta", "/anthropic")
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """Whole addresses of the endpoints.
@@ -96,14 +99,14 @@ def addresses(provider: ProviderContext) -> Addresses:
     chat, if it can; everything else is made from the root: ``/v1/beta`` is no address there is.
     """
     base = provider.base_url
-    root, flavour = base, ""
-    for ending in ("/v1", "/beta", "/anthropic"):
-        if base.endswith(ending):
-            root, flavour = base.removesuffix(ending), ending
-    plain = f"{root}/v1" if flavour == "/v1" else root
+    root, flavours = base, set[str]()
+    while (ending := f"/{root.rpartition('/')[2]}") in _FLAVOURS:
+        root = root.removesuffix(ending)
+        flavours.add(ending)
+    plain = f"{root}/v1" if "/v1" in flavours else root
     beta = f"{root}/beta"
     return Addresses(
-        chat=f"{beta if flavour == '/beta' else plain}/chat/completions",
+        chat=f"{beta if '/beta' in flavours else plain}/chat/completions",
         beta_chat=f"{beta}/chat/completions",
         completions=f"{beta}/completions",
         models=f"{plain}/models",

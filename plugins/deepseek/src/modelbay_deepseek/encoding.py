@@ -1,6 +1,6 @@
 """A chat request as DeepSeek takes it. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,6 +9,7 @@ from modelbay.models.chat import ChatRequest, JsonMode, Message, TextPart
 from modelbay.models.events import Notice
 from modelbay.models.frozen import JsonObject
 from modelbay.wire.openai_chat import Dialect, encode_chat
+from modelbay_deepseek.kept_reasoning import Asked
 from modelbay_deepseek.thinking import FIELDS, Thinking
 
 REASONING = "reasoning_content"
@@ -20,8 +21,10 @@ LEFT_OUT = {
     "frequency_penalty": "it has no effect any more",
     "presence_penalty": "it has no effect any more",
     "logit_bias": _UNKNOWN,
+    "messages": "the request's own messages decide",
     "metadata": _UNKNOWN,
     "min_p": _UNKNOWN,
+    "model": "the request's own model decides",
     "parallel_tool_calls": "several calls at once cannot be switched off",
     "prediction": _UNKNOWN,
     "repetition_penalty": _UNKNOWN,
@@ -33,15 +36,11 @@ LEFT_OUT = {
     "top_k": _UNKNOWN,
     "user": "DeepSeek's field is user_id, which also parts the prefix cache",
 }
-DIALECT = Dialect(
-    top_k=False,
-    reasoning_history=REASONING,
-    # Elsewhere the limit would fall back to the server's default without a word.
-    renamed={"max_completion_tokens": "max_tokens"},
-    fixed_at_start=LEFT_OUT,
-)
+# Elsewhere the limit would fall back to the server's default without a word.
+RENAMED = {"max_completion_tokens": "max_tokens"}
+DIALECT = Dialect(top_k=False, reasoning_history=REASONING)
 
-# Looks up what led to tool calls, by their ids.
+# Looks up what led to tool calls, by their names in `kept_reasoning`.
 Recall = Callable[[Sequence[str]], str | None]
 
 
@@ -81,16 +80,15 @@ def encode(
     for name in ("temperature", "top_p"):
         if thinking.on and getattr(request, name) is not None:
             notices.append(Notice("no_effect", f"{name} has no effect while the model thinks"))
+    asked = {name: value for name, value in request.extra.items() if name not in FIELDS}
+    extra, left_out = passed_on(asked, LEFT_OUT, request.model_dump(include=_OWN))
+    notices += left_out
     plain = request.model_copy(
         update={
             "messages": [_only_text(message) for message in request.messages],
             "seed": None,
             "reasoning_effort": None,
-            "extra": {
-                name: value
-                for name, value in request.extra.items()
-                if name not in FIELDS and (name, value) not in _HARMLESS
-            },
+            "extra": extra,
         }
     )
     encoded = encode_chat(plain, wire_id, DIALECT, max_tokens=max_tokens)
@@ -109,11 +107,55 @@ def encode(
             )
         )
     strict = _strictness(request)
-    if not strict:
-        _forget_strict(body.get("tools"))
+    if request.tools and not strict:
+        _forget_strict(body["tools"])
     return Encoded(body, prefix or strict, tuple(notices))
 
 
+def passed_on(
+    extra: JsonObject, left_out: Mapping[str, str], own: Mapping[str, object]
+) -> tuple[JsonObject, list[Notice]]:
+    """What of a request's `extra` is sent, under DeepSeek's names, and what is said of the rest.
+
+    Args:
+        left_out: Fields that are not sent, with the reason.
+        own: Fields the request itself has; one that it sets wins over the same in `extra`.
+
+    Raises:
+        UnsupportedFeatureError: More than one answer is asked for.
+    """
+    sent: JsonObject = {}
+    notices: list[Notice] = []
+    for name, value in extra.items():
+        if value is None or (name, value) in _HARMLESS:
+            continue
+        theirs = RENAMED.get(name, name)
+        if name == "n":
+            raise UnsupportedFeatureError(
+                "one request gives one answer; n cannot be set",
+                hint="send the request n times",
+                stage="encode",
+            )
+        if name in left_out:
+            why = left_out[name]
+        elif own.get(theirs) in (None, [], value):
+            sent[theirs] = value
+            continue
+        else:
+            why = f"the request's own {theirs} decides"
+        notices.append(Notice("dropped_field", f"{name} was left out: {why}"))
+    return sent, notices
+
+
+_OWN = {
+    "max_tokens",
+    "response_format",
+    "stop",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_p",
+}
 _HARMLESS: tuple[tuple[str, object], ...] = (
     ("n", None),
     ("n", 1),
@@ -167,7 +209,9 @@ def _finish_messages(
     prefix: bool,
 ) -> None:
     """Put in what DeepSeek wants in an earlier message, and take out what it does not know."""
+    asked = Asked()
     for number, (message, encoded) in enumerate(zip(given, messages, strict=True)):
+        asked.add(message)
         if message.role == "tool":
             encoded.pop("name", None)
             encoded["content"] = encoded["content"] or NO_OUTPUT
@@ -182,7 +226,7 @@ def _finish_messages(
             continue
         if REASONING not in encoded:
             # Absent and null are refused after a tool's result; an empty text is not.
-            known = recall([call.id for call in message.tool_calls])
+            known = recall(asked.names(message.tool_calls))
             encoded[REASONING] = known or ""
 
 

@@ -32,6 +32,8 @@ _BY_TYPE: dict[str, type[BackendError]] = {
     "rate_limit_error": RateLimitedError,
     "invalid_request_error": InvalidRequestError,
 }
+_NAMES = "the supported api model names are"
+_CONTEXT = re.compile(r"maximum context length is [0-9]")
 _KEYS = re.compile(r"\*{2,}[\w-]+|\bsk-[\w-]+")
 _TRACE = re.compile(r"[0-9a-zA-Z-]{8,64}")
 
@@ -43,17 +45,20 @@ def classify(status: int, body: ErrorBody) -> type[BackendError] | None:
     """
     text = body.message.lower()
     if status in (400, 422, 500):
-        if "supported api model names" in text:
+        # A refusal may quote the request, with any words in it: these are whole phrases.
+        if _NAMES in text:
             return ModelNotFoundError
-        if "maximum context length" in text:
+        if _CONTEXT.search(text):
             return ContextLengthError
-    if status == 402 or "insufficient balance" in text:
+    # A body may carry a type of another protocol; a status that stands for itself wins.
+    kind = _BY_TYPE.get(body.type) if status == 500 else None
+    used_up = "insufficient balance" in text
+    if status == 402 or (used_up and (status == 429 or (status == 500 and kind is None))):
         return QuotaExceededError
-    if is_about_balance(text) and (status == 429 or body.type == "rate_limit_error"):
+    if (status == 429 or kind is RateLimitedError) and is_about_balance(text):
         # The concurrency an account may have falls with its balance, before a 402 ever comes.
         return QuotaExceededError
-    # A body may carry a type of another protocol; a status that stands for itself wins.
-    return _BY_TYPE.get(body.type) if status == 500 else None
+    return kind
 
 
 def is_about_balance(text: str) -> bool:

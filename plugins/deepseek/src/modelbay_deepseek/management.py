@@ -1,7 +1,7 @@
 """Management: of a hosted API that is looking at the list, the account and the key."""
 
 from collections.abc import AsyncIterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import msgspec
 
@@ -30,17 +30,15 @@ from modelbay_deepseek.table import RETIRED, TABLE
 
 
 class BalanceEntry(msgspec.Struct):
-    """One currency of an account. Amounts come as texts, and stay exact that way."""
+    """One currency of an account. Amounts come as texts; a number is taken as well."""
 
     currency: str
-    total_balance: str
-    granted_balance: str = "0"
-    topped_up_balance: str = "0"
+    total_balance: Decimal
 
 
 class BalanceBody(msgspec.Struct):
     is_available: bool
-    balance_infos: list[BalanceEntry] = []
+    balance_infos: list[BalanceEntry] | None = None
 
 
 def run(provider: ProviderContext, action: Action) -> AsyncIterator[ManageEvent]:
@@ -133,25 +131,19 @@ async def _health(provider: ProviderContext) -> AsyncIterator[ManageEvent]:
 
 async def _balance(provider: ProviderContext) -> AsyncIterator[ManageEvent]:
     body = await _account(provider)
+    balances: dict[str, Decimal] = {}
+    for entry in body.balance_infos or ():
+        if not entry.total_balance.is_finite():
+            raise ProtocolError("a balance is no number", provider_id=provider.id, stage="decode")
+        earlier = balances.get(entry.currency)
+        balances[entry.currency] = (
+            entry.total_balance if earlier is None else earlier + entry.total_balance
+        )
     yield AccountBalance(
         available=body.is_available,
-        balances={entry.currency: _amount(entry.total_balance) for entry in body.balance_infos},
+        balances={currency: format(amount, "f") for currency, amount in balances.items()},
     )
 
 
 async def _account(provider: ProviderContext) -> BalanceBody:
     return await fetch(provider, config.addresses(provider).balance, BalanceBody)
-
-
-def _amount(text: str) -> str:
-    """An amount as the server writes it, once it is known to be one.
-
-    Raises:
-        ProtocolError: It is no number.
-    """
-    try:
-        if Decimal(text).is_finite():
-            return text
-    except InvalidOperation:
-        pass
-    raise ProtocolError("a balance is no number", stage="decode")

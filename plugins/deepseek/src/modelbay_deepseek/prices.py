@@ -78,6 +78,6 @@ def estimate_usd(wire_id: str, usage: Usage, when: datetime) -> Decimal | None:
     if rate is None:
         return None
     hit = usage.cached_tokens or 0
-    miss = usage.input_tokens - hit
+    miss = max(0, usage.input_tokens - hit)
     cost = (hit * rate.hit + miss * rate.miss + usage.output_tokens * rate.output) / _MILLION
     return cost * PEAK_FACTOR if is_peak(when) else cost

@@ -56,6 +56,8 @@ def decide(
     wanted = request.reasoning_effort or request.extra.get("reasoning_effort")
     effort: str | None = None
     if wanted == "none":
+        if asked is True:
+            notices.append(_dropped("thinking is switched on"))
         asked = False if asked is None else asked
     elif wanted is not None:
         effort = LEVELS.get(str(wanted))

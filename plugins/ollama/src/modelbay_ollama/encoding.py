@@ -6,8 +6,10 @@ and told by a `Notice` if it only tunes it.
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from pydantic import JsonValue
 
 from modelbay.errors import InvalidRequestError, UnsupportedFeatureError
 from modelbay.models.catalog import ModelInfo
@@ -31,6 +33,7 @@ from modelbay_ollama.table import parameters
 from modelbay_ollama.thinking import encode_think
 from modelbay_ollama.versions import Version, reaches
 
+DEEPEST = 100  # levels of a call's arguments; writing a body of many more overflows the stack
 SMALL = 7e9  # parameters; below it tools are called badly (S4-98)
 
 
@@ -314,8 +317,17 @@ def _arguments(text: str, name: str) -> JsonObject:
     """The arguments as an object; as a text the server refuses them (trap 15)."""
     try:
         value = json.loads(text or "{}")
+        is_deep = _depth(value) > DEEPEST
+    except RecursionError:
+        is_deep = True
     except ValueError:
-        value = None
+        value, is_deep = None, False
+    if is_deep:
+        raise InvalidRequestError(
+            f"the arguments of an earlier call of '{name}' are nested too deep",
+            hint=f"at most {DEEPEST} objects and lists inside each other",
+            stage="encode",
+        )
     if not isinstance(value, dict):
         raise InvalidRequestError(
             f"the arguments of an earlier call of '{name}' are no JSON object",
@@ -323,6 +335,21 @@ def _arguments(text: str, name: str) -> JsonObject:
             stage="encode",
         )
     return value
+
+
+def _depth(value: JsonValue) -> int:
+    """How many objects and lists stand inside each other."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [inner for each in level for inner in _inside(each)]
+    return depth
+
+
+def _inside(value: JsonValue) -> Iterable[JsonValue]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _media(part: ContentPart) -> str | None:

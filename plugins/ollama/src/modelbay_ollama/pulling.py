@@ -190,7 +190,9 @@ async def _transfer(
     transfer, lines, refusal = Transfer(), LineDecoder(), Refusal()
     shown: Progress | None = None
     try:
-        async with open_stream(provider, "POST", at(provider, path), json=body) as response:
+        async with open_stream(
+            provider, "POST", at(provider, path), json=body, own_limits=True
+        ) as response:
             await raise_for_status(provider, response, model=model, classify=refusal)
             async with closing(response.blocks()) as blocks:
                 async for block in blocks:

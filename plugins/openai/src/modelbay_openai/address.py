@@ -5,6 +5,7 @@ import re
 from urllib.parse import urlsplit
 
 from modelbay.context import ProviderContext
+from modelbay_openai.config import options
 from modelbay_openai.dialects import BY_HOST, UNKNOWN, Server
 from modelbay_openai.memory import memory
 
@@ -20,7 +21,11 @@ def at(provider: ProviderContext, route: str) -> str:
 
     People write addresses with and without ``/v1``. One that ends in something of that sort is
     taken as it is; otherwise ``v1`` is put before the route, until a list has been found without.
+    What the option ``apiPrefix`` says is not questioned.
     """
+    told = options(provider).api_prefix
+    if told is not None:
+        return f"{told}/{route}" if told else route
     base = provider.base_url
     if _API.search(base):
         return route

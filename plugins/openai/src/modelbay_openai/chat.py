@@ -18,6 +18,12 @@ from modelbay_openai.dialects import BY_NAME, UNKNOWN, Server
 from modelbay_openai.failures import classify, explain
 from modelbay_openai.memory import memory, recall
 
+# Fields that `extra` cannot say anything else about than the request does.
+_ITS_OWN = {
+    name: f"the request's own {name} decides"
+    for name in ("messages", "model", "stream", "stream_options")
+}
+
 
 def server_of(provider: ProviderContext) -> Server:
     """The server as the last look recognised it; before the first one, by name or address."""
@@ -38,8 +44,10 @@ def dialect(provider: ProviderContext, model: ModelInfo) -> Dialect:
     chosen = options(provider)
     origin = model.capabilities.provenance.get("max_output_tokens")
     local = is_local(provider.base_url) if chosen.local is None else chosen.local
+    row = server_of(provider).dialect_of(memory(provider).version)
     found = replace(
-        server_of(provider).dialect_of(memory(provider).version),
+        row,
+        fixed_at_start={**row.fixed_at_start, **_ITS_OWN},
         default_limit=origin is not None and origin.layer == "user",
         # A server of one's own would fetch addresses inside its network for whoever can chat.
         image_urls=not local,

@@ -1,5 +1,6 @@
 """What a user may set for a provider of this kind, and the providers proposed without any file."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -17,6 +18,7 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 ADDRESS_VARIABLE = "OPENAI_BASE_URL"
 OPENAI = "https://api.openai.com/v1"
 
+_PATH = re.compile(r"([\w.~-]+(/[\w.~-]+)*)?", re.ASCII)
 _CAMEL = ConfigDict(
     frozen=True,
     extra="forbid",
@@ -57,6 +59,8 @@ class OpenAIOptions(Frozen):
         server: Which server it is, by the name of a row; recognised by itself if ``None``.
         local: It runs on hardware of the user's own; judged by the address if ``None``.
         discover: Ask it for its models. Without that the names in ``models`` are listed.
+        api_prefix: What stands between the address and a route such as ``chat/completions``;
+            ``""`` is nothing. Found out if ``None``: mostly ``v1``.
         dialect: How it differs from that row.
     """
 
@@ -65,7 +69,18 @@ class OpenAIOptions(Frozen):
     server: str | None = None
     local: bool | None = None
     discover: bool = True
+    api_prefix: str | None = None
     dialect: DialectSwitches = DialectSwitches()
+
+    @field_validator("api_prefix")
+    @classmethod
+    def _a_path(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        path = value.strip("/")
+        if not _PATH.fullmatch(path):
+            raise ValueError('expected a path such as "api/v2", or "" for none')
+        return path
 
     @field_validator("server")
     @classmethod

@@ -213,6 +213,24 @@ SERVERS: tuple[Server, ...] = (
         own_kind="ollama",
     ),
     Server(
+        name="deepseek",
+        title="DeepSeek",
+        evidence="api-docs.deepseek.com: guides/thinking_mode (reasoning_content of earlier answers"
+        " goes back in requests with tools), api/create-chat-completion (fields), api/list-models"
+        " (owned_by)",
+        dialect=Dialect(
+            top_k=False,
+            reasoning_history="reasoning_content",
+            renamed={"max_completion_tokens": "max_tokens"},
+        ),
+        hosts=("api.deepseek.com",),
+        owners=("deepseek",),
+        names_are_checked=True,
+        facts=Facts(tools=True, json_mode=True, json_schema=False),
+        hints={"quota_exceeded": "top up the DeepSeek account, or choose another provider"},
+        own_kind="deepseek",
+    ),
+    Server(
         name="llama-swap",
         title="llama-swap",
         evidence="it passes requests on to whatever it starts",

@@ -3,6 +3,7 @@
 from modelbay.context import ProviderContext
 from modelbay.models.capabilities import CapabilityTable, Facts, TableRow
 from modelbay_openai.address import by_host, is_local
+from modelbay_openai.config import options
 from modelbay_openai.dialects import BY_NAME
 
 _NAMES = "OpenAI's names for the models of this endpoint; no other kind of model is called so"
@@ -38,14 +39,17 @@ TABLE = CapabilityTable(
 
 
 def table(provider: ProviderContext) -> CapabilityTable:
-    """The table for one server; its address and its entry alone decide. Asks nobody."""
-    config = provider.config
-    extra = config.extra
-    named = BY_NAME.get(str(extra.get("server", "")), by_host(config.base_url))
-    local = extra.get("local")
+    """The table for one server; its address and its entry alone decide. Asks nobody.
+
+    Raises:
+        ConfigError: A key of the entry is unknown or of the wrong type.
+    """
+    chosen = options(provider)
+    address = provider.config.base_url
+    named = by_host(address) if chosen.server is None else BY_NAME[chosen.server]
     return TABLE.model_copy(
         update={
-            "local": local if isinstance(local, bool) else is_local(config.base_url),
+            "local": is_local(address) if chosen.local is None else chosen.local,
             "server_checks_names": named.names_are_checked,
         }
     )
