@@ -1,28 +1,45 @@
 """Simulated servers behind one gateway, for clients that run in processes of their own."""
 
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import httpx2 as httpx
+
+import modelbay_deepseek.plugin
 import modelbay_llamacpp.plugin
 import modelbay_openai.plugin
 import pretend
 from gateway.serving import Served, serve
-from modelbay.testing.simulator import Exchange, Request
+from modelbay.testing.simulator import Exchange
+from modelbay_deepseek.simulator import KEY, DeepSeekSimulator, Knobs, Script
 from modelbay_llamacpp.simulator import LlamaCppSimulator, SimulatedModel, ToolCall
 from modelbay_openai import simulator as openai
 
-RETRY_AFTER_S = 1
+RETRY_AFTER_S = 3  # longer than any of the clients would wait by itself
+WAIT_S = 30.0
 MODELS = [
-    "lab/org/tiny:q4",
-    "lab/caller",
-    "lab/forecaster",
     "lab/breaks",
+    "lab/caller",
     "lab/endless",
+    "lab/forecaster",
+    "lab/org/tiny:q4",
     "lab/text-embedding-3-small",
     "busy/limited",
     "busy/paint",
+    "deepseek/deepseek-flash",
+    "deepseek/deepseek-v4-pro",
 ]
+
+UNKNOWN = "unknown model 'lab/nobody'; asked lab (6 models)"
+TOO_LONG = (
+    "This model's maximum context length is 256 tokens, and the request does not fit. Please reduce"
+    " the length of the messages. (request (1020 tokens) exceeds the available context size"
+    " (256 tokens), try increasing it (HTTP 400))"
+)
+BROKEN = "Context size has been exceeded."
+LIMITED = "Rate limit reached for requests (HTTP 429)"
 
 
 class Busy(openai.OpenAISimulator):
@@ -58,13 +75,26 @@ class Upstreams:
         self.lab = lab
         self.busy = busy
 
-    def chats(self, model: str) -> list[Request]:
-        """The chats that the lab was asked for with this model."""
-        return [
-            request
-            for request in self.lab.requests
-            if request.path == "/v1/chat/completions" and f'"{model}"'.encode() in request.body
-        ]
+    def vectors(self, *texts: str) -> list[list[float]]:
+        """What the embedding model makes of these, asked without the gateway."""
+        body = {"model": "text-embedding-3-small", "input": texts}
+        answer = httpx.post(f"{self.lab.base_url}/v1/embeddings", json=body)
+        return [each["embedding"] for each in answer.json()["data"]]
+
+    def packed_vectors(self, *texts: str) -> list[list[float]]:
+        """The same as 32-bit floats, as they travel in base64."""
+        form = struct.Struct("<3f")
+        return [list(form.unpack(form.pack(*vector))) for vector in self.vectors(*texts)]
+
+    def wait_until_left(self) -> None:
+        """Until the stream that never ends has ended, since its client went away."""
+        self.lab.wait_until(lambda: self.lab.open_streams == 0, WAIT_S)
+
+    def gap_s(self) -> float:
+        """Seconds between the two times the last client asked the server that refuses."""
+        first, second = self.busy.asked_s
+        self.busy.asked_s.clear()
+        return second - first
 
 
 @contextmanager
@@ -90,11 +120,15 @@ def upstreams() -> Iterator[Upstreams]:
             )
         )
         busy = stack.enter_context(Busy())
+        # Refuses a round of tools whose thoughts are not given back; most clients drop them.
+        thinker = stack.enter_context(DeepSeekSimulator(Script(thought="hm"), Knobs(tool_rounds=3)))
         host = pretend.host(
             [
                 pretend.config("lab", "llamacpp", baseUrl=lab.base_url),
                 pretend.config("busy", "openai", baseUrl=busy.address),
+                pretend.config("deepseek", "deepseek", baseUrl=thinker.base_url, apiKey=KEY),
             ],
+            deepseek=modelbay_deepseek.plugin,
             llamacpp=modelbay_llamacpp.plugin,
             openai=modelbay_openai.plugin,
         )

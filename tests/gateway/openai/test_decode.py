@@ -242,6 +242,53 @@ def test_a_choice_between_no_tools_is_none() -> None:
     assert (found.tools, found.tool_choice) == ([], None)
 
 
+TOOL = {"type": "function", "function": {"name": "f"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
+        ({"stream_options": {"every": 2}}, "stream_options.every"),
+        ({"response_format": {"type": "text", "a": 1}}, "response_format.a"),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "n", "schema": {}, "description": "d"},
+                }
+            },
+            "response_format.json_schema.description",
+        ),
+        (
+            {"tools": [TOOL], "tool_choice": {**TOOL, "a": 1}},
+            "tool_choice.a",
+        ),
+        (
+            {
+                "tools": [TOOL],
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "allowed_tools": {"mode": "auto", "tools": [TOOL], "a": 1},
+                },
+            },
+            "tool_choice.allowed_tools.a",
+        ),
+        ({"tool_choice": "required"}, "tool_choice"),
+    ],
+)
+def test_what_stands_inside_and_nobody_will_see_is_told(fields: dict[str, Any], path: str) -> None:
+    told = f"{path} was left out: the gateway does not know it"
+
+    assert read(**fields).notices == (Notice("dropped_field", told),)
+
+
+def test_the_empty_schema_stays_what_it_is() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}
+
+    assert read(response_format=form).request.response_format == JsonSchema(schema_={}, name="n")
+
+
 def test_minus_one_is_no_limit() -> None:
     assert read(max_tokens=-1).request.max_tokens is None
 

@@ -27,6 +27,11 @@ const silent = { onError: () => {} }; // or it would print what it also hands ov
 const object = (properties) =>
   jsonSchema({ type: "object", properties, required: Object.keys(properties) });
 const shape = object({ city: { type: "string" }, degrees: { type: "number" } });
+const forecast = {
+  ...tiny,
+  model: bay("lab/forecaster"),
+  output: Output.object({ schema: shape }),
+};
 
 // A round of tools: the SDK runs the tool and asks again.
 function round(asked) {
@@ -80,13 +85,17 @@ await tell(
       await answer.consumeStream();
       return told(answer, asked);
     },
+    rounds: async () => {
+      const asked = [];
+      const model = bay("deepseek/deepseek-flash");
+      const answer = await generateText({ ...round(asked), model, stopWhen: stepCountIs(9) });
+      return [asked.length, answer.text];
+    },
     object: async () => {
-      const asked = { ...tiny, model: bay("lab/forecaster"), output: Output.object({ schema: shape }) };
-      return (await generateText(asked)).output;
+      return (await generateText(forecast)).output;
     },
     streamed_object: async () => {
-      const asked = { ...tiny, model: bay("lab/forecaster"), output: Output.object({ schema: shape }) };
-      return (await all(streamText(asked).partialOutputStream)).at(-1);
+      return (await all(streamText(forecast).partialOutputStream)).at(-1);
     },
     embed: async () => {
       const model = bay.embeddingModel("text-embedding-3-small");
@@ -112,7 +121,8 @@ await tell(
     too_long: async () => generateText({ ...tiny, prompt: "hi".repeat(500) }),
     broken: async () => generateText({ ...tiny, model: bay("lab/breaks") }),
     broken_stream: async () => {
-      const parts = await all(streamText({ ...tiny, ...silent, model: bay("lab/breaks") }).fullStream);
+      const answer = streamText({ ...tiny, ...silent, model: bay("lab/breaks") });
+      const parts = await all(answer.fullStream);
       const said = parts.filter(({ type }) => type === "text-delta").map(({ text }) => text);
       const { error } = parts.find(({ type }) => type === "error");
       return { said, error: error.message ?? error, end: parts.at(-1).finishReason };
@@ -120,7 +130,8 @@ await tell(
     limited: async () => generateText({ ...tiny, model: bay("busy/limited"), maxRetries: 1 }),
   },
   (error) => {
-    const { statusCode, isRetryable, message, data, responseHeaders, stack } = error.lastError ?? error;
+    const { statusCode, isRetryable, message, data, responseHeaders, stack } =
+      error.lastError ?? error;
     return {
       statusCode,
       isRetryable,

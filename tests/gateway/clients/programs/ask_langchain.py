@@ -4,8 +4,16 @@ import asyncio
 import sys
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from langchain_core.messages import (  # type: ignore[import-not-found] # in no other environment
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    ToolMessage,
+)
+from langchain_openai import (  # type: ignore[import-not-found] # the same
+    ChatOpenAI,
+    OpenAIEmbeddings,
+)
 
 from gateway.clients.programs.asking import raised, tell
 
@@ -81,6 +89,18 @@ def loop(*, streamed: bool) -> object:
     return [asked, caller.invoke(messages).content]
 
 
+def rounds() -> object:
+    """Tools, until the model has called enough."""
+    thinker = model("deepseek/deepseek-flash").bind_tools([WEATHER])
+    messages: list[BaseMessage] = [HumanMessage("Rome?")]
+    while True:
+        answer = thinker.invoke(messages)
+        if not answer.tool_calls:
+            return [len(messages), answer.content]
+        messages.append(answer)
+        messages += [ToolMessage("sunny", tool_call_id=call["id"]) for call in answer.tool_calls]
+
+
 def structured(name: str, method: str, schema: object) -> object:
     found: object = model(name).with_structured_output(schema, method=method).invoke("hi")
     return found
@@ -114,6 +134,7 @@ tell(
         "stream_asynchronously": stream_asynchronously,
         "loop": lambda: loop(streamed=False),
         "streamed_loop": lambda: loop(streamed=True),
+        "rounds": rounds,
         "json_schema": lambda: structured("lab/forecaster", "json_schema", FORECAST),
         "json_mode": lambda: structured("lab/forecaster", "json_mode", FORECAST),
         "function_calling": lambda: structured("lab/caller", "function_calling", WEATHER),
