@@ -1,8 +1,6 @@
 """A gateway with simulated servers behind it, and a browser that shows its page."""
 
-import asyncio
 import base64
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -96,7 +94,13 @@ class Bench:
             pretend.config(
                 "llamacpp", "llamacpp", label="llama.cpp", baseUrl=self.llamacpp.base_url
             ),
-            pretend.config("studio", "openai", label="Studio", baseUrl=self.painter.address),
+            pretend.config(
+                "studio",
+                "openai",
+                label="Studio",
+                baseUrl=self.painter.address,
+                models={"paint": {"imageGeneration": True}},
+            ),
             pretend.config("attic", "ollama", label="Attic", baseUrl="http://127.0.0.1:9"),
         ]
 
@@ -115,22 +119,16 @@ class Bench:
         page = self.api.get(f"/conversations/{id}/messages").json()
         return [each["message"] for each in page["items"]]
 
-    def until_done(self, what: Any) -> None:
-        """Wait for work in the gateway's loop."""
-        self.served.ask(asyncio.wait_for(what, 10))
-
 
 @contextmanager
 def serve_page(providers: list[ProviderConfig], **options: Any) -> Iterator[Served]:
-    host = pretend.host(
-        providers,
-        **{
-            "llama-swap": modelbay_llamaswap.plugin,
-            "llamacpp": modelbay_llamacpp.plugin,
-            "ollama": modelbay_ollama.plugin,
-            "openai": modelbay_openai.plugin,
-        },
-    )
+    modules: dict[str, Any] = {
+        "llama-swap": modelbay_llamaswap.plugin,
+        "llamacpp": modelbay_llamacpp.plugin,
+        "ollama": modelbay_ollama.plugin,
+        "openai": modelbay_openai.plugin,
+    }
+    host = pretend.host(providers, **modules)
     options.setdefault("limits", Limits(heartbeat_s=0.2))
     with serve(host, store=open_store(":memory:"), **options) as served:
         yield served
@@ -143,7 +141,3 @@ def axe_source() -> str | None:
     places += [Path(__file__).parent / "node_modules" / "axe-core"]
     found = next((p / "axe.min.js" for p in places if (p / "axe.min.js").exists()), None)
     return found.read_text(encoding="utf-8") if found else None
-
-
-def dumped(value: object) -> str:
-    return json.dumps(value)

@@ -11,7 +11,7 @@ import pytest
 from gateway.page.bench import CHROMIUM, Bench
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Request
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 Open: TypeAlias = Callable[..., "Page"]
 
@@ -69,14 +69,13 @@ def open_page(browser: "Browser") -> Iterator[Open]:
             page = context.new_page()
             page.set_default_timeout(WAIT_MS)
             page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-            page.on(
-                "console",
-                lambda said: (
-                    said.type in ("error", "warning")
-                    and not (expected and expected in said.text)
-                    and complaints.append(f"{said.type}: {said.text}")
-                ),
-            )
+
+            def heed(said: "ConsoleMessage") -> None:
+                is_expected = bool(expected) and expected in said.text
+                if said.type in ("error", "warning") and not is_expected:
+                    complaints.append(f"{said.type}: {said.text}")
+
+            page.on("console", heed)
 
             def look(request: "Request") -> None:
                 here = urlsplit(url).netloc

@@ -18,6 +18,7 @@ export class Chat extends EventTarget {
   #once = null;
   #beside = null;
   #running = null;
+  #switching = Promise.resolve();
   #parts;
 
   /** @param {object} parts `{conversations, catalogue, composer, thread}` */
@@ -94,7 +95,9 @@ export class Chat extends EventTarget {
 
   /** Remember a model for the conversation; null leaves it to the default (S2-12, S2-13). */
   async setModel(id) {
-    this.model = await this.#parts.conversations.setModel(this.id, id);
+    const setting = this.#parts.conversations.setModel(this.id, id);
+    this.#switching = setting.catch(() => {});
+    this.model = await setting;
     this.#choose("once", null);
     const { catalogue } = this.#parts;
     const provider = catalogue.provider(catalogue.model(id)?.providerId);
@@ -136,6 +139,7 @@ export class Chat extends EventTarget {
       : text;
     this.#parts.composer.busy = true;
     try {
+      await this.#switching; // who is quick with the keys means the model that was just chosen
       await this.#keepConversation(text);
       await this.#keep([{ message: { role: "user", content } }]);
     } catch (caught) {

@@ -31,7 +31,7 @@ const attempt = (doing) => doing().catch(complain);
 startTheme(at("theme"));
 at("open-conversations").addEventListener("click", () => left.open());
 at("current-model").addEventListener("click", () => right.open());
-at("use-default").addEventListener("click", () => attempt(() => chat.setModel(null)));
+at("use-default").addEventListener("click", () => attempt(() => chat.setModel(isGone() ? chat.model.fallback : null)));
 at("open-settings").addEventListener("click", () =>
   attempt(async () => {
     const settings = await askSettings(chat.settings);
@@ -72,6 +72,10 @@ chat.addEventListener("moved", () => {
 catalogue.addEventListener("offline", ({ failure }) => complain(failure));
 catalogue.addEventListener("online", () => tell("The gateway answers again"));
 addEventListener("hashchange", () => attempt(follow));
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address names the conversation
+  composer.focus();
+});
 
 function showModel() {
   const { model, fallback, resolvable } = chat.model;
@@ -81,14 +85,20 @@ function showModel() {
   at("current-note").textContent = noteOf(model, resolvable, fallback);
   at("current-model").querySelector(".dot").dataset.state = known ? known.state : "unknown";
   at("use-default").hidden = model === null;
+  at("use-default").textContent = isGone() ? `Use ${fallback}` : "Use the default";
   picker.current = id;
 }
 
 function noteOf(model, resolvable, fallback) {
   if (chat.asked && chat.asked !== model && chat.asked !== fallback) return "this turn";
   if (model === null) return fallback ? "default" : "";
-  if (resolvable !== false) return "";
-  return fallback ? `gone; ${fallback} is there` : "gone";
+  return { true: "", false: "is gone", null: "is not listed" }[resolvable];
+}
+
+/** Whether the conversation's model is not there, and another one can take its place. */
+function isGone() {
+  const { model, resolvable, fallback } = chat.model;
+  return model !== null && resolvable !== true && fallback !== null;
 }
 
 /** The conversation that the address names. */

@@ -91,7 +91,7 @@ function list(lines, at, blocks, depth) {
       if (!line.trim()) {
         const next = lines[to + 1] ?? "";
         if (!next.startsWith(" ".repeat(indent.length + 2))) break;
-      } else if (!isInside && (starts(line) || !lines[to - 1].trim())) break;
+      } else if (!isInside && (starts(line) || ITEM.test(line) || !lines[to - 1].trim())) break;
       inner.push(isInside ? line.slice(Math.min(width, line.search(/\S|$/))) : line);
     }
     made.append(entry(inner, depth));

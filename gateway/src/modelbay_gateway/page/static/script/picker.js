@@ -75,11 +75,16 @@ export class Picker extends EventTarget {
     this.grid.setAttribute("aria-busy", String(!catalogue.isRead));
     this.grid.classList.toggle("empty", catalogue.isRead && !items.length);
     this.#rows.show(items, anchor);
-    this.#tick();
+    this.#wait();
   }
 
   #tick() {
     this.#rows.renew();
+    this.#wait();
+  }
+
+  /** While something loads, its seconds count. */
+  #wait() {
     const isLoading = this.#rows.items.some(
       ({ model }) => model && (model.state === "loading" || model.state === "downloading" || this.#parts.work.on(model.id)),
     );

@@ -9,6 +9,7 @@ export class Rows {
   #body;
   #items = [];
   #tops = [0];
+  #indexes = new Map();
   #shown = new Map();
   #heightOf;
   #render;
@@ -46,9 +47,11 @@ export class Rows {
     const offset = before < 0 ? 0 : this.#tops[before] - this.#box.scrollTop;
     this.#items = items;
     this.#tops = new Array(items.length + 1);
+    this.#indexes = new Map();
     let top = 0;
     items.forEach((item, n) => {
       this.#tops[n] = top;
+      this.#indexes.set(item.key, n);
       top += this.#heightOf(item);
     });
     this.#tops[items.length] = top;
@@ -67,7 +70,7 @@ export class Rows {
   }
 
   indexOf(key) {
-    return this.#items.findIndex((item) => item.key === key);
+    return this.#indexes.get(key) ?? -1;
   }
 
   /** The row of an item, scrolled into view. */

@@ -25,6 +25,8 @@ export class EventParser {
   }
 }
 
+const BUSY_MS = 12; // after so much work at a stretch, keys and clicks come first
+
 /** The events of an answer, one after the other; leaving the loop closes the connection. */
 export async function* eventsOf(response) {
   const reader = response.body.getReader();
@@ -34,7 +36,13 @@ export async function* eventsOf(response) {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      yield* parser.feed(decoder.decode(value, { stream: true }));
+      let began = performance.now();
+      for (const event of parser.feed(decoder.decode(value, { stream: true }))) {
+        yield event;
+        if (performance.now() - began < BUSY_MS) continue;
+        await new Promise((free) => setTimeout(free));
+        began = performance.now();
+      }
     }
   } finally {
     reader.cancel().catch(() => {});

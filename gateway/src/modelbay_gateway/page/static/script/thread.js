@@ -12,19 +12,26 @@ export class Thread extends EventTarget {
   #box;
   #inner = element("div", { class: "messages" });
   #isAtEnd = true;
+  #top = 0;
   #watch;
 
   constructor(box) {
     super();
     this.#box = box;
     box.append(this.#inner);
-    box.addEventListener("scroll", () => {
-      this.#isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_PX;
-    }, { passive: true });
+    box.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     // Whoever reads the end stays there while an answer grows; whoever has scrolled up is left alone.
     this.#watch = new ResizeObserver(() => this.#isAtEnd && (box.scrollTop = box.scrollHeight));
     this.#watch.observe(this.#inner);
     this.#watch.observe(box);
+  }
+
+  /** Going up leaves the end; what only grows below does not. */
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#box;
+    if (scrollHeight - scrollTop - clientHeight < NEAR_PX) this.#isAtEnd = true;
+    else if (scrollTop < this.#top) this.#isAtEnd = false;
+    this.#top = scrollTop;
   }
 
   /** Show kept messages from the start. */
@@ -33,6 +40,7 @@ export class Thread extends EventTarget {
     this.#isAtEnd = true;
     if (hasOlder) this.#button("Show older messages", "older", "older-messages");
     if (!kept.length && empty) this.#inner.append(empty);
+    let last = null;
     for (let at = 0; at < kept.length; at += 1) {
       const { message } = kept[at];
       if (message.role === "user") this.question(message.content);
@@ -41,8 +49,11 @@ export class Thread extends EventTarget {
         while (kept[at + 1]?.message.role === "assistant") group.push(kept[(at += 1)]);
         const views = this.answers(group.map((each) => each.ref));
         views.forEach((view, n) => view.restore(group[n].message, group[n].usage));
+        last = views[0];
       } else if (message.role === "tool") this.result(message.tool_call_id, textOf(message.content));
     }
+    if (kept.at(-1)?.message.role === "assistant") this.after(last);
+    else if (kept.length) this.#button("Ask again", "again", "after"); // its answer never came
     this.#box.scrollTop = this.#box.scrollHeight;
   }
 
