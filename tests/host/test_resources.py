@@ -78,7 +78,7 @@ async def test_more_than_a_hundred_streams_run_at_once(sim: Simulator) -> None:
     async with lent(sim.base_url) as provider:
         streams = [provider.http.stream("GET", "/x") for _ in range(120)]
         await asyncio.gather(*(stream.__aenter__() for stream in streams))
-        assert sim.open_streams == 120
+        await sim.wait_until_async(lambda: sim.open_streams == 120)
         await asyncio.gather(*(stream.__aexit__(None, None, None) for stream in streams))
 
 
