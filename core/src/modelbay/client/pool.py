@@ -20,6 +20,7 @@ HAPPY_EYEBALLS_S = 0.25
 
 Origin = tuple[str, int]
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
+_ADDRESS = re.compile(r"[0-9.]+|.*:.*")  # of IPv4, of IPv6
 _TARGET = re.compile(r"[!-~]*")
 
 
@@ -173,11 +174,13 @@ class Pool:
         def make() -> Connection:
             return Connection(loop)
 
-        if isinstance(loop, asyncio.BaseEventLoop):
+        # To race for one address is waste, and a race that is cancelled as it is won loses a socket.
+        is_name = _ADDRESS.fullmatch(host) is None
+        if is_name and isinstance(loop, asyncio.BaseEventLoop):
             connecting = loop.create_connection(
                 make, host, port, happy_eyeballs_delay=HAPPY_EYEBALLS_S
             )
-        else:  # uvloop tries a name's addresses in turn, and does not know the argument
+        else:  # uvloop tries the addresses of a name in turn, and does not know the argument
             connecting = loop.create_connection(make, host, port)
         try:
             async with asyncio.timeout(CONNECT_S):
