@@ -174,7 +174,7 @@ class Pool:
         def make() -> Connection:
             return Connection(loop)
 
-        # To race for one address is waste, and a race that is cancelled as it is won loses a socket.
+        # To race for one address is waste; and one cancelled as it is won loses its socket.
         is_name = _ADDRESS.fullmatch(host) is None
         if is_name and isinstance(loop, asyncio.BaseEventLoop):
             connecting = loop.create_connection(
