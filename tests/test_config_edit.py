@@ -251,3 +251,14 @@ def test_adding_and_removing_again_gives_the_same_text(
     for n in range(len(providers)):
         left, _ = remove_provider(text, f"p{n}", WHERE)
         assert json.loads(left)["providers"] == [*providers[:n], *providers[n + 1 :]]
+
+
+@pytest.mark.parametrize(("key", "value"), [("id", "b"), ("enabled", False)])
+def test_the_default_provider_does_not_vanish_under_its_default(key: str, value: object) -> None:
+    text = '{"defaultProvider": "a", "providers": [{"id": "a", "kind": "k"}, "k://h#c"]}'
+
+    with pytest.raises(ConfigError, match="would be none any more"):
+        set_value(text, key, value, WHERE, provider_id="a")
+    assert set_value(text, key, value, WHERE, provider_id="c") != text
+    assert set_value(text, "id", "a", WHERE, provider_id="a") == text
+    assert '"enabled": true' in set_value(text, "enabled", True, WHERE, provider_id="a")

@@ -83,7 +83,7 @@ def test_every_problem_is_told_with_its_place_and_its_fix(
             "configuration",
             "modelbay config unset defaultProvider",
         ),
-        ("error", "kind_not_installed", "provider novel", "pip install modelbay-novel"),
+        ("error", "kind_not_installed", "provider novel", "modelbay plugin list"),
     ]
 
 
@@ -171,6 +171,16 @@ def test_a_malformed_file_can_be_mended_with_edit(
     assert invoke("config", "edit").exit_code == 0
 
 
+def test_a_blank_editor_counts_as_none(installation: Installation, invoke: Invoke) -> None:
+    installation.setenv("VISUAL", "  ")
+    installation.setenv("EDITOR", "")
+    installation.setenv("PATH", str(installation.home))
+    assert "hint: EDITOR=nano modelbay config edit" in invoke("config", "edit").stderr
+
+    editor(installation, "pass")
+    assert invoke("config", "edit").exit_code == 0
+
+
 def test_visual_comes_before_editor(installation: Installation, invoke: Invoke) -> None:
     editor(installation, "sys.exit(3)")
     editor(installation, "pass", "VISUAL")
@@ -240,3 +250,116 @@ def test_what_is_no_key_of_the_top_is_refused(
 
     assert invoke("config", "set", key, value).exit_code == 2
     assert installation.file.read_text() == before
+
+
+def test_a_default_provider_that_is_none_is_refused_and_the_file_left_alone(
+    installation: Installation, invoke: Invoke
+) -> None:
+    before = installation.file.read_text()
+    far = invoke("config", "set", "defaultProvider", "nope")
+    near = invoke("config", "set", "defaultProvider", "dsek")
+
+    assert (far.exit_code, near.exit_code) == (2, 2)
+    assert far.stderr == (
+        f"error: {installation.file}#/defaultProvider: 'nope' is none of the providers (desk)\n"
+        "hint: modelbay providers list\n"
+    )
+    assert "hint: modelbay config set defaultProvider desk\n" in near.stderr
+    assert installation.file.read_text() == before
+
+
+def test_a_proposed_provider_may_be_the_default_and_one_of_a_flag_may_not(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.file.unlink()
+    installation.propose("up")
+    assert invoke("config", "set", "defaultProvider", "nearby").exit_code == 0
+    assert invoke("models").exit_code == 0
+
+    flag = invoke("-p", "fake://h:1#there", "config", "set", "defaultProvider", "there")
+    assert flag.exit_code == 2
+
+
+def checked(invoke: Invoke) -> list[tuple[str, str, str]]:
+    found = json.loads(invoke("config", "check", "--json").stdout)
+    return [(one["level"], one["code"], one["fix"]) for one in found]
+
+
+def test_a_default_model_of_a_provider_that_is_none_is_told(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.configure({"id": "desk"}, defaultModel="dsek/echo")
+    assert checked(invoke) == [("warning", "default_model_unknown", "modelbay default desk/echo")]
+    installation.configure({"id": "desk"}, defaultModel="nope/echo")
+    assert checked(invoke) == [("warning", "default_model_unknown", "modelbay default --unset")]
+    installation.configure(defaultModel="echo")
+    assert checked(invoke) == [("error", "default_model_unknown", "modelbay default --unset")]
+
+
+@pytest.mark.parametrize("named", ["desk/nope", "nope"])
+def test_whether_a_provider_has_the_default_model_is_not_asked(
+    installation: Installation, invoke: Invoke, named: str
+) -> None:
+    installation.configure({"id": "desk"}, defaultModel=named)
+
+    assert checked(invoke) == []
+
+
+def test_a_wrapper_that_is_not_installed_is_told(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.configure({"id": "desk"}, wrappers=["trace"])
+    fix = "modelbay config unset wrappers   # or install it"
+
+    assert checked(invoke) == [("warning", "wrapper_missing", fix)]
+
+
+def test_the_providers_are_named_once(installation: Installation, invoke: Invoke) -> None:
+    installation.configure({"id": "desk"}, defaultProvider="nope")
+    [found] = json.loads(invoke("config", "check", "--json").stdout)
+
+    assert found["message"] == "defaultProvider is 'nope', and that is none of the providers (desk)"
+
+
+def test_a_file_with_the_mark_of_utf_8_is_good_everywhere(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.file.write_text(installation.file.read_text(), encoding="utf-8-sig")
+
+    assert [invoke(*a).exit_code for a in (("config", "check"), ("models",))] == [0, 0]
+
+
+def test_what_is_not_there_is_not_said_to_be_removed(
+    installation: Installation, invoke: Invoke
+) -> None:
+    before = installation.file.read_text()
+    misspelt = invoke("config", "unset", "defaultModle")
+    unset = invoke("config", "unset", "defaultModel")
+
+    assert misspelt.exit_code == 2
+    assert "has no key 'defaultModle'; did you mean 'defaultModel'?" in misspelt.stderr
+    assert (unset.exit_code, unset.stdout) == (0, "defaultModel was not set\n")
+    assert installation.file.read_text() == before
+
+
+def test_an_unknown_key_that_is_there_can_be_removed(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.configure({"id": "desk"}, theme="dark")
+
+    assert invoke("config", "unset", "theme").stdout == "theme is removed\n"
+    assert "theme" not in json.loads(installation.file.read_text())
+
+
+def test_null_is_no_value_and_the_way_to_remove_is_said(
+    installation: Installation, invoke: Invoke
+) -> None:
+    before = installation.file.read_text()
+    result = invoke("config", "set", "defaultModel", "null")
+
+    assert (result.exit_code, "modelbay config unset defaultModel" in result.stderr) == (2, True)
+    assert installation.file.read_text() == before
+
+
+def test_a_key_that_a_provider_does_not_have_is_not_said_to_be_removed(invoke: Invoke) -> None:
+    assert invoke("providers", "unset", "desk", "foo").stdout == "foo of desk was not set\n"

@@ -205,7 +205,7 @@ def kind_not_installed(bench: Bench) -> Apply:
     )
 
     def pip_install(found: dict[str, str]) -> None:
-        assert found["fix"] == "pip install modelbay-novel"
+        assert found["fix"] == "modelbay plugin list"
         entry_points = "[modelbay]\nnovel = modelbay_novel\n"
         packages = bench.installation.packages
         install(packages, "modelbay-novel", entry_points, SOURCE.read_text())

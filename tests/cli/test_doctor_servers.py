@@ -35,7 +35,7 @@ def server_hung(bench: Bench) -> Apply:
     bench.configure(lab.url, probeTimeoutS=0.3)
 
     def restart(found: dict[str, str]) -> None:
-        assert "start it again" in found["fix"]
+        assert found["fix"].startswith("modelbay doctor   # after you have stopped the server")
         lab.stop()
         lab.wait = None
         lab.start()

@@ -93,6 +93,23 @@ def test_a_model_that_is_not_there_can_be_one_and_the_likely_one_is_named(
     assert (result.stdout, result.stderr) == ("", "1 hidden (offline)\n")
 
 
+def test_of_a_provider_that_is_none_nothing_can_be_a_favourite(
+    two: Installation, invoke: Invoke
+) -> None:
+    result = invoke("fav", "add", "dekc/echo")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr.startswith("error: unknown model 'dekc/echo'")
+    assert not (two.home / "data").exists()
+
+
+@pytest.mark.parametrize("text", ["", " ", "desk/echo ", "\tdesk/echo"])
+def test_blanks_are_no_part_of_a_favourite(two: Installation, invoke: Invoke, text: str) -> None:
+    result = invoke("fav", "add", text)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"error: {text!r} is no model")
+    assert not (two.home / "data").exists()
+
+
 def test_of_several_all_are_looked_at_before_one_is_written(
     two: Installation, invoke: Invoke
 ) -> None:
@@ -217,3 +234,13 @@ def test_a_bare_favourite_in_doubt_is_removed_by_its_own_name_alone(
     invoke("models")
     assert invoke("fav", "rm", "echo").exit_code == 0
     assert kept(two) == ["desk/echo"]
+
+
+def test_without_a_command_json_is_that_of_the_list(
+    installation: Installation, invoke: Invoke
+) -> None:
+    listed = invoke("fav", "list", "--json")
+
+    assert invoke("fav", "--json").stdout == listed.stdout
+    assert json.loads(listed.stdout)
+    assert invoke("fav", "--json", "list").exit_code == 2

@@ -177,3 +177,13 @@ def test_a_picture_is_a_word(installation: Installation, invoke: Invoke) -> None
     picture.write_bytes(b"\x89PNG")
     invoke("chat", "--conversation", "x", "-m", "desk/echo", "--image", str(picture), "what?")
     assert "\nwhat?\n[image]\n" in invoke("history", "show", "x").stdout
+
+
+def test_without_a_command_json_is_that_of_the_list(
+    installation: Installation, invoke: Invoke
+) -> None:
+    listed = invoke("history", "list", "--json")
+
+    assert invoke("history", "--json").stdout == listed.stdout
+    assert json.loads(listed.stdout)
+    assert invoke("history", "--json", "list").exit_code == 2

@@ -176,8 +176,9 @@ def test_add_makes_a_missing_file_that_only_its_owner_may_read(
     [
         ((), 2, "modelbay providers add KIND"),
         (("lab",), 2, "no usual address; give it with --url"),
-        (("novel",), 1, "pip install modelbay-novel"),
-        (("novel://h:1",), 1, "pip install modelbay-novel"),
+        (("novel",), 1, "modelbay plugin list"),
+        (("novel://h:1",), 1, "modelbay plugin list"),
+        (("faek://h:1",), 1, "modelbay plugin list   # did you mean 'fake'?"),
         (("lab", "--url", "h:1"), 2, "expected an address such as"),
         (("lab", "--url", "http://h:1", "--id", "a/b"), 2, "no slash"),
         (("lab", "--url", "http://h:1", "--id", "desk"), 2, "--id desk-2"),

@@ -41,6 +41,24 @@ def test_the_mode_stays_and_nothing_is_left_over(path: Path) -> None:
     assert path.read_text() == '{"providers": [], "defaultModel": "a/b"}'
 
 
+def test_a_read_only_file_is_refused_and_left_alone(path: Path) -> None:
+    path.chmod(0o444)
+    with pytest.raises(ConfigError, match="it is read-only") as caught:
+        providers_file.rewrite(path, with_model("a/b"))
+
+    assert caught.value.hint == f"chmod u+w {path}"
+    assert (path.read_text(), left(path.parent)) == ('{"providers": []}', ["providers.json"])
+
+
+def test_the_mark_of_utf_8_is_read_over_and_stays(path: Path) -> None:
+    path.write_text('{"providers": []}', encoding="utf-8-sig")
+    assert providers_file.read(path) == '{"providers": []}'
+
+    providers_file.rewrite(path, with_model("a/b"))
+
+    assert path.read_bytes() == b'\xef\xbb\xbf{"providers": [], "defaultModel": "a/b"}'
+
+
 @pytest.mark.parametrize("relative", [False, True])
 def test_a_symbolic_link_stays_one(path: Path, tmp_path: Path, relative: bool) -> None:
     link, again = tmp_path / "link.json", tmp_path / "again.json"

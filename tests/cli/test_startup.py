@@ -1,6 +1,7 @@
 """Mirrors modelbay_cli/__init__.py and ready.py: the cheap calls, and what they must not cost."""
 
 import contextlib
+import os
 import re
 import resource
 import subprocess
@@ -108,3 +109,35 @@ def test_a_reader_that_left_is_no_error(installation: Installation) -> None:
     process.stdout = None
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (141, b"")
+
+
+WITHOUT_STDOUT = (["--version"], ["--help"], ["models"], ["models", "--json"], ["ps"])
+
+
+@pytest.mark.parametrize("arguments", WITHOUT_STDOUT)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_one_line_and_exit_code_1(
+    installation: Installation, arguments: list[str]
+) -> None:
+    installation.run(*arguments)  # what can be ready is ready now
+    with Path("/dev/full").open("wb") as full:
+        process = installation.process(*arguments, stdout=full)
+        _, err = process.communicate(timeout=60)
+
+    assert (process.returncode, err.decode()) == (1, "error: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", WITHOUT_STDOUT)
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix closes it")
+def test_a_closed_stdout_is_no_fault(installation: Installation, arguments: list[str]) -> None:
+    installation.run(*arguments)
+    command = f"exec {sys.executable} -m modelbay_cli {' '.join(arguments)} >&-"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={**os.environ, **installation.env},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")

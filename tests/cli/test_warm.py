@@ -88,6 +88,46 @@ def test_a_listing_is_not_the_answer_once_something_is_different(
     assert warm.text(["models"]) is None
 
 
+@pytest.mark.parametrize("arguments", [["models"], ["models", "--json"]])
+def test_a_change_of_our_own_is_in_the_next_listing(
+    installation: Installation, invoke: Invoke, arguments: list[str]
+) -> None:
+    installation.put("echo", "new")
+    invoke(*arguments)
+    assert warm.text(arguments) is not None
+    installation.put("echo", "new", "pulled")
+    assert invoke("show", "desk/echo").exit_code == 0  # a question changes nothing
+    assert warm.text(arguments) is not None
+    assert invoke("unload", "desk/echo").exit_code == 0
+
+    assert warm.text(arguments) is None
+    assert "desk/pulled" in invoke(*arguments).stdout
+
+
+def test_a_provider_of_the_command_line_is_asked_each_time(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.put("one")
+    assert "there/one" in invoke("-p", "fake://127.0.0.1:1#there", "models").stdout
+    installation.put("two")
+    listed = invoke("-p", "fake://127.0.0.1:1#there", "models").stdout
+
+    assert ("there/two" in listed, "there/one" in listed) == (True, False)
+
+
+def test_in_a_pipe_stderr_says_how_old_a_list_is(
+    installation: Installation, invoke: Invoke
+) -> None:
+    fresh = invoke("models")
+    path = installation.home / "cache" / "models" / "desk.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({**kept, "read_at": kept["read_at"] - 7200}))
+    old = invoke("models")
+
+    assert (fresh.stderr, old.stderr) == ("", "desk: as of 2 h ago\n")
+    assert (old.stdout, invoke("models", "--json").stderr) == (fresh.stdout, "")
+
+
 def test_another_terminal_window_is_no_difference(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,12 @@ import pytest
 from modelbay.errors import BackendUnreachableError, ProtocolError
 from modelbay.host.backend import MODELS_LIMIT
 from modelbay.host.handles import ProviderHandle
-from modelbay.host.list_cache import OLDEST_S, ListCache, Remembered
+from modelbay.host.list_cache import CHANGED, OLDEST_S, SALT, ListCache, Remembered
 from modelbay.host.registry import Registry
 from modelbay.models.capabilities import CapabilityTable, Facts
 from modelbay.models.catalog import DiscoveredModel, Problem
+from modelbay.models.manage import Done, Load
+from modelbay.models.provider import ProviderConfig
 from pretend import JUMPING, Clock, config, fails, host, jumping, lists, plugin
 
 pytestmark = pytest.mark.anyio
@@ -116,6 +118,75 @@ def test_the_files_are_private_and_hold_no_key(cache: ListCache, tmp_path: Path)
     [path] = (tmp_path / "models").iterdir()
     assert path.name == "desk.json"
     assert (path.stat().st_mode & 0o777, "sk-secret" in path.read_text()) == (0o600, False)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        config("desk", base_url="http://desk:1", apiKey="sk-two"),
+        config("desk", base_url="http://desk:1", apiKey="sk-one", headers={"X-Org": "b"}),
+        DESK,
+    ],
+)
+def test_another_key_or_account_has_no_list_yet(cache: ListCache, other: ProviderConfig) -> None:
+    first = config("desk", base_url="http://desk:1", apiKey="sk-one", headers={"X-Org": "a"})
+    cache.keep(first, "1.0", [MODEL], age_s=0)
+
+    assert cache.load(first, "1.0") == Remembered((MODEL,), 0.0)
+    assert cache.load(other, "1.0") is None
+
+
+def test_the_digest_of_a_key_is_of_no_use_elsewhere(tmp_path: Path, clock: Clock) -> None:
+    """Two folders, one key: nobody can try keys out on the file without the salt beside it."""
+    secret = config("desk", apiKey="sk-secret")
+    for folder in ("a", "b"):
+        ListCache(tmp_path / folder, clock=clock).keep(secret, "1.0", [MODEL], age_s=0)
+
+    kept = [json.loads((tmp_path / f / "models/desk.json").read_text())["key"] for f in ("a", "b")]
+    assert kept[0] != kept[1]
+    assert (tmp_path / "a" / SALT).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_damaged_salt_is_made_anew(cache: ListCache, tmp_path: Path) -> None:
+    secret = config("desk", apiKey="sk-secret")
+    (tmp_path / SALT).write_bytes(b"short")
+    cache.keep(secret, "1.0", [MODEL], age_s=0)
+    cache.keep(secret, "1.0", [MODEL], age_s=0)
+
+    assert cache.load(secret, "1.0") == Remembered((MODEL,), 0.0)
+
+
+def test_a_list_that_is_forgotten_is_gone_and_leaves_a_mark(
+    cache: ListCache, tmp_path: Path
+) -> None:
+    cache.keep(DESK, "1.0", [MODEL], age_s=0)
+    cache.keep(config("lab"), "1.0", [MODEL], age_s=0)
+    cache.forget("desk")
+
+    assert cache.load(DESK, "1.0") is None
+    assert cache.load(config("lab"), "1.0") == Remembered((MODEL,), 0.0)
+    assert (tmp_path / CHANGED).exists()
+
+
+def test_without_a_cache_there_is_nothing_to_forget_and_none_is_made(tmp_path: Path) -> None:
+    ListCache(tmp_path / "cache").forget("desk")
+
+    assert not (tmp_path / "cache").exists()
+
+
+async def test_a_host_without_a_cache_forgets_what_it_has_changed(
+    tmp_path: Path,
+) -> None:
+    kept = ListCache(tmp_path / "cache")
+    kept.keep(DESK, "1.0", [MODEL], age_s=0)
+    able = plugin(capabilities=lambda: CapabilityTable(actions=frozenset({"load"})))
+    async with (
+        host([DESK], env={"MODELBAY_HOME": str(tmp_path)}, acme=able) as held,
+        held.manage("desk", Load(model="m")) as events,
+    ):
+        assert [type(event) async for event in events] == [Done]
+
+    assert kept.load(DESK, "1.0") is None
 
 
 # --- in the registry ------------------------------------------------------------------------------

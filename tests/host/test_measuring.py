@@ -13,6 +13,7 @@ from modelbay.errors import (
     BackendUnreachableError,
     ContextLengthError,
     InvalidRequestError,
+    ModelbayError,
     UnsupportedFeatureError,
 )
 from modelbay.host.host import Host
@@ -293,6 +294,71 @@ async def test_a_server_that_cannot_be_asked_measures_nothing(
         with pytest.raises(type(error)):
             await verified(held, "m")
         assert (await held.resolve("desk/m")).capabilities.tools is True
+
+
+class Unforced(Real):
+    """Behind a plugin that cannot force a call, and says so before anything is sent."""
+
+    async def answer(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        if request.tool_choice == "required":
+            raise UnsupportedFeatureError("a call cannot be forced", stage="encode")
+        async for event in super().answer(request):
+            yield event
+
+
+@pytest.mark.parametrize(
+    ("real", "expected"),
+    [
+        (Unforced(), True),
+        (Unforced(tools=False), False),  # the server refuses tools
+        (Unforced(tools=False, refuses=False), None),  # free to answer in text
+    ],
+)
+async def test_where_a_call_cannot_be_forced_the_model_is_left_the_choice(
+    tmp_path: Path, real: Real, expected: bool | None
+) -> None:
+    async with open_host(tmp_path, {"m": (Facts(), real)}) as held:
+        assert await verified(held, "m", fields=("tools",)) == {"tools": expected}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnsupportedFeatureError("not sent", stage="encode"),
+        InvalidRequestError("not sent", stage="encode"),
+        BackendError("no such path", status=404),
+        InvalidRequestError("no such path", status=404),
+    ],
+)
+async def test_a_refusal_of_this_side_and_a_missing_path_settle_nothing(
+    tmp_path: Path, error: ModelbayError
+) -> None:
+    class Refused(Real):
+        async def answer(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+            raise error
+            yield
+
+    fields = ("tools", "json_mode", "vision", "reasoning")
+    async with open_host(tmp_path, {"m": (ALL, Refused())}) as held:
+        assert await verified(held, "m", fields=fields) == dict.fromkeys(fields)
+        assert (await held.resolve("desk/m")).capabilities.tools is True
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(404, None), (500, None), (400, False), (501, False)]
+)
+async def test_embeddings_that_fail_are_not_embeddings_that_are_refused(
+    tmp_path: Path, status: int, expected: bool | None
+) -> None:
+    async def discover_models() -> list[DiscoveredModel]:
+        return [DiscoveredModel(wire_id="m", digest="d")]
+
+    async def embed(request: EmbedRequest, model: ModelInfo) -> EmbedResult:
+        raise BackendError("no vectors", status=status)
+
+    module = plugin(discover_models=discover_models, embed=embed)
+    async with host([config()], env={"MODELBAY_HOME": str(tmp_path)}, acme=module) as held:
+        assert await verified(held, "m", fields=("embeddings",)) == {"embeddings": expected}
 
 
 def test_every_measurable_field_is_a_fact() -> None:

@@ -11,6 +11,7 @@ def main() -> int:
     that the cheap calls have to do.
     """
     try:
+        _open_closed_streams()
         arguments = sys.argv[1:]
         if "_MODELBAY_COMPLETE" in os.environ:  # a shell asks click what could come next
             from modelbay_cli.app import run
@@ -42,7 +43,26 @@ def _say(text: str) -> int:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Else the interpreter complains once more when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 141
+    except OSError as exc:  # a full disk
+        _forget_output()
+        sys.stderr.write(f"error: {exc}\n")
+        return 1
     return 0
+
+
+def _forget_output() -> None:
+    # Else the interpreter complains once more when it flushes at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_closed_streams() -> None:
+    """Streams that are closed from the beginning lead nowhere, as with ``>&-``.
+
+    In this order each becomes the number it has to be; else the next file that is opened, such as
+    the state, would be standard output.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115

@@ -1,7 +1,9 @@
 """`providers.json` on the disk: read whole, replaced whole, and no other's edit lost."""
 
+import codecs
 import contextlib
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +33,7 @@ def rewrite(path: Path, edit: Callable[[str], str]) -> None:
     before the last step, and the edit is made anew on what he wrote.
 
     Raises:
-        ConfigError: It cannot be read or written, or the edit is refused.
+        ConfigError: It cannot be read or written, is read-only, or the edit is refused.
         BackendBusyError: It changed again and again.
     """
     try:
@@ -47,7 +49,10 @@ def rewrite(path: Path, edit: Callable[[str], str]) -> None:
             if before is not None and changed == text:
                 return
             try:
-                if _replaced(real, before, changed.encode()):
+                if before is not None:
+                    _require_writable(real, path)
+                mark = codecs.BOM_UTF8 if (before or b"").startswith(codecs.BOM_UTF8) else b""
+                if _replaced(real, before, mark + changed.encode()):
                     return
             except OSError as exc:
                 raise _unwritable(path, exc) from exc
@@ -68,9 +73,20 @@ def _bytes(path: Path) -> bytes | None:
 def _text(found: bytes, path: Path) -> str:
     # Decoded by hand: line ends must stay what they are.
     try:
-        return found.decode()
+        return found.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise ConfigError("not UTF-8 text", where=str(path)) from exc
+
+
+def _require_writable(real: Path, path: Path) -> None:
+    """Replacing needs no right to write the file itself, so whoever took it away is asked."""
+    if real.stat().st_mode & 0o222:
+        return
+    raise ConfigError(
+        "cannot be written: it is read-only",
+        where=str(path),
+        hint=f"chmod u+w {shlex.quote(str(path))}",
+    )
 
 
 def _replaced(real: Path, before: bytes | None, changed: bytes) -> bool:

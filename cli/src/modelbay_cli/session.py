@@ -37,7 +37,8 @@ class Session:
     Args:
         deadline_s: Seconds each `run` may take.
         providers: Instead of the configuration file's, which is then not read.
-        cache: Begin with the lists that an earlier command left, and leave this one's.
+        cache: Begin with the lists that an earlier command left, and leave this one's. Not with
+            ``--provider``: what renews lists knows of no such provider.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class Session:
         providers: Sequence[ProviderConfig] | None = None,
         cache: bool = False,
     ) -> None:
-        self.host = Host.open(providers=providers, also=_named(), cache=cache)
+        named = _named()
+        self.host = Host.open(providers=providers, also=named, cache=cache and not named)
         self._deadline_s = deadline_s
         self._runner = asyncio.Runner()
 

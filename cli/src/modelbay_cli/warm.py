@@ -83,11 +83,11 @@ def watched() -> str:
     found = folders()
     if found is None:
         return ""
-    config, data, _ = found
+    config, data, cache = found
     named = os.environ.get("LLAMA_PROVIDERS_PATH")
     file = os.path.expanduser(named) if named else f"{config}/providers.json"  # noqa: PTH111
     state = os.path.realpath(f"{data}/state.db")  # SQLite's log lies beside the file itself
-    others = (file, f"{data}/keys.json", f"{data}/measured")
+    others = (file, f"{data}/keys.json", f"{data}/measured", f"{cache}/changed")
     both = (state, f"{state}-wal")
     if any(_is_fresh(path) for path in both):
         return ""

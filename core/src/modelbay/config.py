@@ -17,7 +17,7 @@ from modelbay.models.frozen import JsonObject
 from modelbay.models.provider import ProviderConfig
 
 EXAMPLE = '{"providers": [{"id": "desk", "kind": "...", "baseUrl": "http://127.0.0.1:8080"}]}'
-_TOP_LEVEL = ("$schema", "defaultProvider", "defaultModel", "providers", "wrappers")
+TOP_LEVEL = ("$schema", "defaultProvider", "defaultModel", "providers", "wrappers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ def parse_providers_file(text: str, where: str) -> ProvidersFile:
     if not isinstance(document, dict):
         raise _expected(where, "", "an object", document, hint=f"for example {EXAMPLE}")
     for key in document:
-        if key not in _TOP_LEVEL:
-            near = difflib.get_close_matches(key, _TOP_LEVEL, 1)
+        if key not in TOP_LEVEL:
+            near = difflib.get_close_matches(key, TOP_LEVEL, 1)
             raise ConfigError(
                 f"unknown key '{key}'",
                 where=where,
                 pointer=_pointer((key,)),
-                hint=f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_TOP_LEVEL)}",
+                hint=f"did you mean '{near[0]}'?" if near else f"known: {', '.join(TOP_LEVEL)}",
             )
     providers = document.get("providers", [])
     if not isinstance(providers, list):

@@ -72,10 +72,20 @@ def set_value(
 
     Raises:
         UnknownProviderError: The file has no such provider.
-        ConfigError: The file is malformed, or would be afterwards.
+        ConfigError: The file is malformed, or would be afterwards; or the default provider would
+            be none any more, with which the whole file could not be used.
     """
 
     def edit(top: "_Node") -> str:
+        is_gone = value != provider_id if key == "id" else key == "enabled" and value is False
+        default = None if provider_id is None else json.loads(text).get("defaultProvider")
+        if is_gone and default is not None and default == provider_id:
+            raise ConfigError(
+                f"'{provider_id}' is the default provider, and would be none any more",
+                where=where,
+                pointer="/defaultProvider",
+                hint="modelbay config unset defaultProvider",
+            )
         node, inner = (top, "") if provider_id is None else _entry(text, top, provider_id, where)
         if inner:  # a provider in one line: it becomes an object that holds the line
             config = parse_dsn(inner, where=where)

@@ -1,5 +1,6 @@
 """`modelbay config`: where the configuration is, what it says, and who says it."""
 
+import difflib
 import json
 import os
 import shlex
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from modelbay.config import locations
+from modelbay.config import TOP_LEVEL, locations
+from modelbay.config_check import examine, load
 from modelbay.config_edit import set_value
 from modelbay.errors import ConfigError
 from modelbay_cli import facts, layers, providers_file
@@ -190,7 +192,8 @@ def _editor() -> list[str]:
     Raises:
         ConfigError: There is none.
     """
-    named = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    both = (os.environ.get(name, "").strip() for name in ("VISUAL", "EDITOR"))
+    named = next((text for text in both if text), None)
     if named:
         try:
             return shlex.split(named, posix=os.name == "posix")
@@ -248,6 +251,8 @@ def set_(key: str, value: str) -> None:
 
     VALUE is JSON where it is a list, and else a text.
     """
+    if value == "null":
+        raise click.UsageError(f"null is no value: modelbay config unset {key}")
     _change(key, _meant(value))
 
 
@@ -256,6 +261,14 @@ def set_(key: str, value: str) -> None:
 @verbose_option
 def unset(key: str) -> None:
     """Remove a key at the top of providers.json."""
+    path = locations(os.environ).providers_file
+    if key not in load(providers_file.read(path), str(path)):
+        near = difflib.get_close_matches(key, TOP_LEVEL, 1)
+        if key not in TOP_LEVEL:
+            meant = f"; did you mean '{near[0]}'?" if near else ""
+            raise click.BadParameter(f"{path} has no key '{key}'{meant}", param_hint="KEY")
+        Screen.stdout().line(f"{key} was not set")
+        return
     _change(key, None)
 
 
@@ -263,8 +276,33 @@ def _change(key: str, value: object) -> None:
     if key == "providers":
         raise click.BadParameter("use modelbay providers add, set and remove", param_hint="KEY")
     path = locations(os.environ).providers_file
+    if key == "defaultProvider" and isinstance(value, str) and value:
+        _require_provider(value, path)
     providers_file.rewrite(path, lambda text: set_value(text, key, value, str(path)))
     Screen.stdout().line(f"{key} is {'removed' if value is None else 'set'}")
+
+
+def _require_provider(name: str, path: Path) -> None:
+    """One of the file or one that a plugin proposes.
+
+    Raises:
+        ConfigError: It is neither; with it as the default no command could read the file.
+    """
+    configured, _ = examine(providers_file.read(path), str(path))
+    with Session(providers=configured) as session:
+        proposed = [h.id for h in session.host.providers if h.config.source != "configured"]
+    ids = [*(config.id for config in configured), *proposed]
+    if name in ids:
+        return
+    near = difflib.get_close_matches(name, ids, 1)
+    raise ConfigError(
+        f"'{name}' is none of the providers ({', '.join(ids) or 'none'})",
+        where=str(path),
+        pointer="/defaultProvider",
+        hint=f"modelbay config set defaultProvider {shlex.quote(near[0])}"
+        if near
+        else "modelbay providers list",
+    )
 
 
 def _meant(value: str) -> object:

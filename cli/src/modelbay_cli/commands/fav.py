@@ -30,14 +30,17 @@ _COLUMNS = ("MODEL", "STATE", "CONTEXT", "CAN", "NOTE")
         "modelbay fav rm desk/qwen3",
     ),
 )
+@json_option
 @click.pass_context
-def command(ctx: click.Context) -> None:
+def command(ctx: click.Context, as_json: bool) -> None:
     """Keep favourites, which `modelbay models` shows first; without a command: list them.
 
     Favourites of a provider that does not answer are hidden, and are there again when it does.
     """
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
+        ctx.invoke(list_, as_json=as_json)
+    elif as_json:
+        raise click.UsageError(f"--json comes after '{ctx.invoked_subcommand}'")
 
 
 @command.command(
@@ -186,11 +189,17 @@ def _wanted(text: str, listing: Listing, catalog: Catalog) -> str:
     """What to keep for this.
 
     Raises:
-        UnknownModelError: A bare name that the default provider does not list: it is a guess.
+        UnknownModelError: It begins with no provider, and the default provider does not list it:
+            it is a guess.
         InvalidRequestError: It is no ref.
     """
+    if not text or text != text.strip():
+        raise InvalidRequestError(
+            f"{text!r} is no model: it is empty, or begins or ends with a blank",
+            hint="modelbay models",
+        )
     ref = listing.ref(text)
-    if ref is not None and ref.is_legacy_bare and "/" not in text and listing.model(text) is None:
+    if ref is not None and ref.is_legacy_bare and listing.model(text) is None:
         raise select.unknown(text, catalog)
     return favorites.checked(_written(text, listing))
 

@@ -44,14 +44,17 @@ after_option = click.option(
         "modelbay chat -c      # goes on with the last one",
     ),
 )
+@json_option
 @click.pass_context
-def command(ctx: click.Context) -> None:
+def command(ctx: click.Context, as_json: bool) -> None:
     """Read conversations that were kept, search and delete them; without a command: list them.
 
     Kept is what is said in `modelbay chat` at a terminal, or with --conversation.
     """
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
+        ctx.invoke(list_, as_json=as_json)
+    elif as_json:
+        raise click.UsageError(f"--json comes after '{ctx.invoked_subcommand}'")
 
 
 @command.command(

@@ -116,6 +116,9 @@ def command(
         err.line(f"{missing}: {step}", style="dim")
     elif is_near:
         err.line(f"no model contains '{only}'; these look like it", style="dim")
+    for entry, _ in () if as_json or out.is_terminal else groups:
+        if since := _as_of(entry):  # at a terminal its title says so, and in JSON its age
+            err.line(f"{entry.id}: {since}", style="dim")
     invocation = ctx.ensure_object(Invocation)
     usual = not (
         sift.is_narrow
@@ -195,8 +198,8 @@ def _section(
     is_own: Its models run on the user's hardware as a rule, so that others need a word.
     """
     name = entry.id if entry.label == entry.id else f"{entry.label} ({entry.id})"
-    if entry.next_look_s == 0 and entry.age_s is not None:
-        name = f"{name}, as of {figures.duration(entry.age_s)} ago"
+    if since := _as_of(entry):
+        name = f"{name}, {since}"
     rows = [_row(model, is_own, _FAVORITE if model.id in favorites else "") for model in models]
     problem = None
     if entry.status != "ok" or entry.problem is not None:
@@ -204,6 +207,12 @@ def _section(
     elif not models:
         problem = (entry.id, entry.status, "no models")
     return Section(rows, f"{name}, {entry.kind}", problem)
+
+
+def _as_of(entry: ProviderEntry) -> str:
+    """How old a list is that should have been renewed before now; else empty."""
+    is_old = entry.next_look_s == 0 and entry.age_s is not None
+    return f"as of {figures.duration(entry.age_s or 0)} ago" if is_old else ""
 
 
 def _row(model: ModelInfo, is_own: bool, mark: str) -> list[str]:

@@ -12,6 +12,7 @@ from modelbay.config import locations
 from modelbay.config_edit import add_provider, provider_ids, remove_provider, set_value
 from modelbay.dsn import kind_of, parse_dsn
 from modelbay.errors import ConfigError, PluginLoadError, UnknownProviderError
+from modelbay.host.host import not_installed
 from modelbay.models.frozen import JsonObject
 from modelbay_cli import layers, providers_file
 from modelbay_cli.offers import Offer, offers
@@ -170,11 +171,7 @@ def _require_kind(host: Host, kind: str) -> str:
                 f"the plugin for kind '{kind}' is switched off",
                 hint=f"take '{plugin.kind}' out of MODELBAY_DISABLE",
             )
-    kinds = ", ".join(plugin.kind for plugin in host.plugins if plugin.manager is not None)
-    raise PluginLoadError(
-        f"no plugin for kind '{kind}' is installed (installed: {kinds or 'none'})",
-        hint=f"pip install modelbay-{kind}",
-    )
+    raise not_installed(kind, [one.kind for one in host.plugins if one.manager is not None])
 
 
 def _require_good(entry: JsonObject | str) -> None:
@@ -318,12 +315,18 @@ def unset(provider_id: str, key: str) -> None:
 
 def _change(provider_id: str, key: str, value: object) -> None:
     path = locations(os.environ).providers_file
-    providers_file.rewrite(
-        path, lambda text: set_value(text, key, value, str(path), provider_id=provider_id)
-    )
+    is_changed = False
+
+    def edit(text: str) -> str:
+        nonlocal is_changed
+        changed = set_value(text, key, value, str(path), provider_id=provider_id)
+        is_changed = changed != text
+        return changed
+
+    providers_file.rewrite(path, edit)
     # The value is not repeated: it may be a key.
-    done = "removed" if value is None else "set"
-    Screen.stdout().line(f"{key} of {provider_id} is {done}")
+    done = "is set" if value is not None else "is removed" if is_changed else "was not set"
+    Screen.stdout().line(f"{key} of {provider_id} {done}")
 
 
 def _meant(value: str) -> object:

@@ -13,6 +13,7 @@ from modelbay_cli.diagnosis.remedies import ANY, NAMED, change, readdress
 from modelbay_cli.output import shown_url
 
 _OWN_LOG = "look at the server's own log"
+_ANEW = "modelbay doctor   # after you have stopped the server and started it again"
 _TOO_OLD = re.compile(r"\btoo old\b|\bor (later|newer)\b|\b(upgrade|update) ", re.IGNORECASE)
 # What the core says of a provider's configuration; the first that fits counts.
 _CONFIG = (
@@ -183,11 +184,11 @@ def _seen(patient: Patient, look: Look) -> Finding | None:
         case "no_tls":
             return patient.finding("tls_failed", _OWN_LOG)
         case "silent":
-            return patient.finding("server_hung", "stop the server and start it again")
+            return patient.finding("server_hung", _ANEW)
         case "closed":
             return patient.finding("connection_closed", _OWN_LOG)
     if problem.code == "backend_timeout":
-        return patient.finding("server_hung", "stop the server and start it again")
+        return patient.finding("server_hung", _ANEW)
     return None
 
 
@@ -226,7 +227,7 @@ def _told(patient: Patient) -> Finding:
                 "host_unreachable", f"ping {urlsplit(base).hostname}" if base else None
             )
         case "backend_timeout":
-            return patient.finding("server_hung", "stop the server and start it again")
+            return patient.finding("server_hung", _ANEW)
     if status == 404:
         return patient.finding("endpoint_missing", patient.readdress(ANY))
     if status is not None and status >= 500:

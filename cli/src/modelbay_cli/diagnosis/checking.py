@@ -6,6 +6,7 @@ from modelbay.errors import ConfigError, ModelbayError
 from modelbay_cli.diagnosis import configuration
 from modelbay_cli.diagnosis.cause import Patient, cause
 from modelbay_cli.diagnosis.finding import Finding
+from modelbay_cli.diagnosis.installation import look_at_wrappers
 from modelbay_cli.session import Session
 
 
@@ -18,11 +19,13 @@ def check_configuration(path: Path) -> list[Finding]:
         session = Session() if whole else Session(providers=file.providers)
     except ConfigError:
         session = Session(providers=file.providers)
-    named = {config.id for config in file.providers}
+    named = [config.id for config in file.providers]
     with session:
         host = session.host
-        ids = [*(handle.id for handle in host.providers), *named]
+        ids = list(dict.fromkeys([*(handle.id for handle in host.providers), *named]))
         found += configuration.default_provider(file, ids)
+        found += configuration.provider_of_default_model(file, ids)
+        found += look_at_wrappers(host)
         for handle in host.providers:
             problem: ModelbayError | None = handle.problem
             if problem is None or handle.id not in named:

@@ -52,7 +52,7 @@ FILE: dict[str, Meaning] = {
 
 PLUGINS: dict[str, Meaning] = {
     "kind_not_installed": Meaning(
-        "a provider is of a kind no plugin brings", "pip install modelbay-KIND"
+        "a provider is of a kind no plugin brings", "modelbay plugin list"
     ),
     "kind_disabled": Meaning(
         "a provider is of a kind that MODELBAY_DISABLE switches off", "unset MODELBAY_DISABLE"
@@ -157,7 +157,9 @@ SERVERS: dict[str, Meaning] = {
     "connection_closed": Meaning(
         "the server closes the connection without an answer", "look at the server's own log"
     ),
-    "server_hung": Meaning("the server accepts and never answers", "start it anew"),
+    "server_hung": Meaning(
+        "the server accepts and never answers", "start it anew, then modelbay doctor"
+    ),
     "server_slow": Meaning(
         "the server answers later than probeTimeoutS", "modelbay providers set ID probeTimeoutS S"
     ),

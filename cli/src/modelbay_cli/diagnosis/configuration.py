@@ -183,6 +183,29 @@ def default_provider(file: FileLook, ids: Sequence[str]) -> Iterator[Finding]:
     )
 
 
+def provider_of_default_model(file: FileLook, ids: Sequence[str]) -> Iterator[Finding]:
+    """Whether anybody can have ``defaultModel``; whether he does, only a server can say."""
+    wanted = file.top("defaultModel")
+    if wanted is None:
+        return
+    prefix, slash, name = wanted.partition("/")
+    if ids and (not slash or prefix in ids):
+        return
+    near = difflib.get_close_matches(prefix, ids, 1)
+    yield Finding(
+        "warning" if ids else "error",
+        "default_model_unknown",
+        "default model",
+        f"defaultModel is '{wanted}', and there is no provider '{prefix}' ({', '.join(ids)});"
+        " it is looked for at the default provider"
+        if ids
+        else f"defaultModel is '{wanted}', and there is no provider",
+        f"modelbay default {shlex.quote(f'{near[0]}/{name}')}"
+        if near
+        else "modelbay default --unset",
+    )
+
+
 def default_model(
     exc: ModelbayError, named: str | None, variable: bool, ids: Sequence[str]
 ) -> Finding:

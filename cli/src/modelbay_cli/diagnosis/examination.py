@@ -48,7 +48,7 @@ async def examine(
     diagnosis.plugins += rows
     diagnosis.findings += found
     ids = [*(handle.id for handle in host.providers), *(one.id for one in file.providers)]
-    diagnosis.findings += configuration.default_provider(file, ids)
+    diagnosis.findings += configuration.default_provider(file, list(dict.fromkeys(ids)))
     catalog = await host.refresh(force=True)
     limit_s = deadline_s or MANAGEMENT_S
     usual = _usual(host)

@@ -26,6 +26,16 @@ def look_at_plugins(host: Host) -> tuple[list[PluginCheck], list[Finding]]:
     return [_row(plugin) for plugin in host.plugins], found
 
 
+def look_at_wrappers(host: Host) -> list[Finding]:
+    """The wrappers that the file switches on and that cannot be used."""
+    wanted = host.file.wrappers
+    return [
+        _damaged(name, reason, wanted)
+        for name, reason in host.installed.damaged
+        if name.removeprefix("wrapper ") in wanted
+    ]
+
+
 def _finding(plugin: Plugin, error: PluginError) -> Finding:
     subject, dist = f"plugin {plugin.kind}", shlex.quote(plugin.dist)
     if plugin.state == "duplicate":

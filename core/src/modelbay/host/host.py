@@ -1,5 +1,6 @@
 """The host: providers, their plugins, the registry, and the calls an embedder makes."""
 
+import difflib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -468,6 +469,8 @@ class Host:
             async for event in events:
                 if isinstance(event, Done):
                     self.registry.expire(provider_id)
+                    # Also where this host keeps none: the next program may begin with one.
+                    ListCache(self.locations.cache).forget(provider_id)
                 yield event
 
     async def _chat(
@@ -514,12 +517,7 @@ class Host:
         if plugin is None:
             return ProviderHandle(
                 config,
-                problem=PluginLoadError(
-                    f"no plugin for kind '{config.kind}' is installed"
-                    f" (installed: {', '.join(sorted(by_kind)) or 'none'})",
-                    provider_id=config.id,
-                    hint=f"pip install modelbay-{config.kind}",
-                ),
+                problem=not_installed(config.kind, sorted(by_kind), provider_id=config.id),
             )
         if plugin.manager is None:
             return ProviderHandle(config, problem=_absent(plugin, config))
@@ -550,6 +548,23 @@ class Host:
         return next(iter((*local, *ids)), None)
 
 
+def not_installed(
+    kind: str, kinds: Sequence[str], *, provider_id: str | None = None
+) -> PluginLoadError:
+    """The error for a kind that is none of ``kinds``, which are installed.
+
+    No package's name is guessed: whoever mistypes a kind would be told to install a stranger's.
+    """
+    near = difflib.get_close_matches(kind.lower(), kinds, 1)
+    return PluginLoadError(
+        f"no plugin for kind '{kind}' is installed (installed: {', '.join(kinds) or 'none'})",
+        provider_id=provider_id,
+        hint=f"modelbay plugin list   # did you mean '{near[0]}'?"
+        if near
+        else "modelbay plugin list",
+    )
+
+
 def _require_unique(providers: Sequence[ProviderConfig]) -> None:
     ids = [provider.id for provider in providers]
     twice = next((one for one in ids if ids.count(one) > 1), None)
@@ -563,7 +578,7 @@ def _require_unique(providers: Sequence[ProviderConfig]) -> None:
 
 def _read(path: Path) -> ProvidersFile:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin with its mark
     except FileNotFoundError:
         return ProvidersFile()  # normal: there is no configuration until somebody writes one
     except UnicodeDecodeError as exc:

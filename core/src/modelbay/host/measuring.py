@@ -1,7 +1,8 @@
 """Asking a model what it can do: tiny requests whose answers cannot be right by chance.
 
-What settles nothing is said to have settled nothing; only a refusal, or an answer that ignores what
-was asked, counts as "cannot".
+What settles nothing is said to have settled nothing; only a server's refusal, or an answer that
+ignores what was asked, counts as "cannot". What this side refuses before anything is sent says
+nothing of the model.
 """
 
 import base64
@@ -52,6 +53,7 @@ _SMALLEST = 256  # tokens; no server is set to less
 _CLOSE = 1.02  # the largest prompt that fits and the smallest that does not are this near
 _OVERHEAD = 64  # tokens of the chat template, at most
 
+_NOT_ASKED = "not asked"
 _NUMBER = 4619  # nothing in a prompt leads to it but the request to say it
 _TOOL = Tool(
     name="note_number",
@@ -140,6 +142,8 @@ async def measure(
             value, evidence = await _context(subject, tokens_limit)
         elif name == "reasoning":
             value, evidence = await _reasoning(subject)
+        elif name == "tools":
+            value, evidence = await _tool_use(subject)
         else:
             value, evidence = await _asked(subject, *_QUESTIONS[name])
         yield Measurement(field=name, value=value, evidence=evidence, at=subject.clock())
@@ -152,12 +156,8 @@ Judge = Callable[[ChatResult], Finding]
 async def _asked(subject: Subject, request: ChatRequest, judge: Judge) -> Finding:
     try:
         answer = await subject.chat(request)
-    except (UnsupportedError, InvalidRequestError) as exc:
-        return False, f"refused: {_short(exc)}"
-    except BackendError as exc:
-        if exc.status in (400, 404, 415, 422, 501) and not _is_about_the_server(exc):
-            return False, f"refused: {_short(exc)}"
-        raise
+    except (UnsupportedError, BackendError) as exc:
+        return _refusal(exc)
     if answer.finish_reason == "length" and not (answer.text or answer.tool_calls):
         if judge is _thought and answer.reasoning:
             return judge(answer)
@@ -165,12 +165,37 @@ async def _asked(subject: Subject, request: ChatRequest, judge: Judge) -> Findin
     return judge(answer)
 
 
-def _is_about_the_server(exc: BackendError) -> bool:
-    return exc.code in ("model_not_found", "authentication_failed", "wrong_server")
+def _refusal(exc: UnsupportedError | BackendError) -> Finding:
+    """What a failure says of the model; it is raised again if nothing can be asked then."""
+    if exc.stage == "encode":
+        return None, f"{_NOT_ASKED}: {_short(exc)}"
+    if isinstance(exc, BackendError):
+        if exc.code in ("model_not_found", "authentication_failed", "wrong_server"):
+            raise exc
+        if exc.status == 404:  # a path that is not there now may be there after an update
+            return None, f"not found: {_short(exc)}"
+        if not isinstance(exc, InvalidRequestError) and exc.status not in (400, 415, 422, 501):
+            raise exc
+    return False, f"refused: {_short(exc)}"
 
 
 def _short(exc: ModelbayError) -> str:
     return exc.message if len(exc.message) <= 120 else f"{exc.message[:117]}..."
+
+
+async def _tool_use(subject: Subject) -> Finding:
+    """A call is required; where this side cannot require one, the model is left the choice."""
+    request, judge = _QUESTIONS["tools"]
+    found = await _asked(subject, request, judge)
+    if not found[1].startswith(_NOT_ASKED):
+        return found
+    return await _asked(subject, request.model_copy(update={"tool_choice": "auto"}), _free_tools)
+
+
+def _free_tools(answer: ChatResult) -> Finding:
+    if not answer.tool_calls:
+        return None, "answered in text, and a tool call cannot be required here"
+    return _tools(answer)
 
 
 def _tools(answer: ChatResult) -> Finding:
@@ -213,13 +238,13 @@ def _vision(answer: ChatResult) -> Finding:
 
 async def _reasoning(subject: Subject) -> Finding:
     """Asked for it first, since some think only then; then not, since some refuse to be asked."""
-    found: Finding = (False, "answered without thinking")
-    for fields in ({"reasoning_effort": "low"}, {}):
-        request = _question("What is 17 times 23? Think first.", **fields)
-        found = await _asked(subject, request, _thought)
-        if found[0]:
-            return found
-    return found
+    question = "What is 17 times 23? Think first."
+    asked = await _asked(subject, _question(question, reasoning_effort="low"), _thought)
+    if asked[0]:
+        return asked
+    unasked = await _asked(subject, _question(question), _thought)
+    # Not thinking unasked says nothing of a model that could not be asked to.
+    return asked if asked[0] is None and not unasked[0] else unasked
 
 
 def _thought(answer: ChatResult) -> Finding:
@@ -233,12 +258,10 @@ async def _embeddings(subject: Subject) -> Finding:
         return False, "its kind makes no embeddings"
     try:
         result = await subject.embed(EmbedRequest(model=subject.ref, input=["one", "two"]))
-    except (UnsupportedError, InvalidRequestError) as exc:
-        return False, f"refused: {_short(exc)}"
-    except BackendError as exc:
-        if exc.status in (400, 404, 415, 422, 500, 501) and not _is_about_the_server(exc):
-            return False, f"refused: {_short(exc)}"
-        raise
+    except (UnsupportedError, BackendError) as exc:
+        if isinstance(exc, BackendError) and exc.status == 500:
+            return None, f"failed: {_short(exc)}"
+        return _refusal(exc)
     sizes = {len(vector) for vector in result.vectors}
     if len(sizes) == 1 and 0 not in sizes:
         return True, f"gave vectors of {sizes.pop()} numbers"
