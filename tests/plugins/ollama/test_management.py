@@ -488,7 +488,7 @@ async def test_a_proxy_s_page_is_no_answer_to_any_action(bay: OpenBay, action: A
 
 @pytest.mark.anyio
 async def test_a_server_without_a_list_of_what_runs_says_so(bay: OpenBay) -> None:
-    """Before 0.1.38 there is no such route (wire notes, section 9.1)."""
+    """Before 0.1.38 there is no such route."""
     with OllamaSimulator(version="0.1.30") as sim, pytest.raises(UnsupportedActionError) as raised:
         await bay(sim.base_url).manage(Running())
 

@@ -355,9 +355,11 @@ def test_arguments_that_are_nested_too_deep_are_refused(
 def test_arguments_of_some_depth_are_sent_as_they_are() -> None:
     arguments = '{"a":' * 100 + "1" + "}" * 100
 
-    [sent] = messages(Message(role="assistant", tool_calls=[ToolCall("a", "f", arguments)]))
+    sent = messages(Message(role="assistant", tool_calls=[ToolCall("a", "f", arguments)]))
 
-    assert sent["tool_calls"][0]["function"]["arguments"] == json.loads(arguments)
+    function = {"index": 0, "name": "f", "arguments": json.loads(arguments)}
+    calls = [{"id": "a", "function": function}]
+    assert sent == [{"role": "assistant", "content": "", "tool_calls": calls}]
 
 
 # --- tools ---------------------------------------------------------------------------------------
@@ -404,7 +406,7 @@ def test_small_models_with_tools_are_warned_of(wire_id: str, size: str, warns: b
 
 
 def test_tools_for_a_server_that_knows_none_are_refused() -> None:
-    """It would pass over them without a word (wire notes, section 9.1)."""
+    """It would pass over them without a word."""
     with pytest.raises(UnsupportedFeatureError, match="tools") as raised:
         encoded(WITH_TOOLS, version=(0, 2, 5))
 
