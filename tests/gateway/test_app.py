@@ -64,6 +64,27 @@ def test_what_is_not_there_is_refused_as_json(
     assert answer.headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/api/settings", "GET, HEAD, OPTIONS, PUT"),
+        ("PATCH", "/conversations/c/messages", "DELETE, GET, HEAD, OPTIONS, POST, PUT"),
+    ],
+)
+def test_a_wrong_method_is_told_all_that_the_path_has(
+    start: Start, raw: Raw, method: str, path: str, allowed: str
+) -> None:
+    answer = raw(start(desk(acme()))).request(method, path)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+def test_a_base_that_ends_in_a_slash_does_no_harm(start: Start, raw: Raw) -> None:
+    served = start(desk(acme()))
+
+    assert raw(served).get(f"{served.base_url}//v1/models").status_code == 200
+
+
 def test_the_door_answers_without_asking_anybody(start: Start, raw: Raw) -> None:
     client = raw(start(desk(acme())))
 

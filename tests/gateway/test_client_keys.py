@@ -2,6 +2,7 @@
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,22 @@ def test_a_name_is_taken_once_and_is_plain(keys: ClientKeys) -> None:
     with pytest.raises(ConfigError, match="cannot be a key's name"):
         keys.add("my laptop", ["chat"], now=0)
     assert not keys.remove("phone")
+
+
+def test_keys_that_are_made_and_removed_at_the_same_time_are_all_kept_right(
+    keys: ClientKeys, clock: Clock
+) -> None:
+    for number in range(8):
+        keys.add(f"old{number}", ["chat"], now=0)
+
+    def change(number: int) -> bool:
+        own = ClientKeys(keys.path, clock=clock)  # as another process has it
+        own.add(f"new{number}", ["chat"], now=0)
+        return own.remove(f"old{number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(change, range(8))) == [True] * 8
+    assert sorted(key.name for key in keys.list()) == [f"new{number}" for number in range(8)]
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,8 @@ def test_a_preflight_is_answered_without_a_key(start: Start, raw: Raw, tmp_path:
         "access-control-max-age": "86400",
         "access-control-allow-private-network": "true",
         "access-control-expose-headers": (
-            "x-request-id, request-id, retry-after, retry-after-ms, x-should-retry"
+            "x-request-id, request-id, retry-after, retry-after-ms, x-should-retry,"
+            " x-modelbay-model, x-modelbay-notices"
         ),
     }
 
@@ -328,3 +329,54 @@ def test_what_is_no_http_is_refused_as_json(start: Start) -> None:
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'{"error":{' in answer
+
+
+# --- pages that send no Origin --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "site", "mode", "status"),
+    [
+        ("/v1/models", "cross-site", "no-cors", 403),
+        ("/api/models", "same-site", "no-cors", 403),
+        ("/api/models", "cross-site", "navigate", 403),
+        ("/", "cross-site", "no-cors", 403),
+        ("/", "cross-site", "navigate", 200),
+        ("/v1/models", "same-origin", "cors", 200),
+        ("/v1/models", "none", "navigate", 200),
+    ],
+)
+def test_a_foreign_page_gets_nothing_by_a_tag_either(
+    start: Start, raw: Raw, path: str, site: str, mode: str, status: int
+) -> None:
+    client = raw(start(desk(acme())))
+
+    answer = client.get(path, headers={"sec-fetch-site": site, "sec-fetch-mode": mode})
+
+    assert answer.status_code == status
+    if status == 403:
+        assert answer.json()["error"]["code"] == "foreign_origin"
+
+
+def test_a_page_that_is_let_in_comes_from_another_site_too(start: Start, raw: Raw) -> None:
+    access = Access(origins=frozenset(("https://app.example",)))
+    client = raw(start(desk(acme()), access=access))
+
+    headers = {"origin": "https://app.example", "sec-fetch-site": "cross-site"}
+    assert client.get("/v1/models", headers=headers).status_code == 200
+
+
+def test_caches_and_pages_are_told_what_they_need(start: Start, raw: Raw) -> None:
+    access = Access(origins=frozenset(("https://app.example",)))
+    client = raw(start(desk(acme()), access=access))
+
+    assert client.get("/v1/models").headers["vary"] == "Origin"
+    answer = client.get("/v1/models", headers={"origin": "https://app.example"})
+    told = answer.headers["access-control-expose-headers"].split(", ")
+    assert {"x-modelbay-model", "x-modelbay-notices", "x-request-id"} <= {*told}
+
+
+def test_a_page_without_an_origin_is_not_told_to_allow_null(start: Start, raw: Raw) -> None:
+    answer = raw(start(desk(acme()))).get("/v1/models", headers={"origin": "null"})
+
+    assert (answer.status_code, "null" in answer.json()["error"]["hint"]) == (403, False)

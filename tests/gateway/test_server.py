@@ -1,12 +1,16 @@
 """Mirrors modelbay_gateway/server.py; draining is in test_answer.py, limits in test_security.py."""
 
+import asyncio
 import socket
+from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.conftest import Raw, Start
 from gateway.serving import acme, desk
 from modelbay.errors import ConfigError
+from modelbay.models.chat import ChatRequest
+from modelbay.models.events import Finish, StreamEvent, TextDelta
 from modelbay_gateway.limits import Limits
 from modelbay_gateway.server import address_of, listen
 
@@ -58,3 +62,114 @@ def test_a_head_is_counted_by_itself_however_the_pieces_fall(start: Start) -> No
 
     assert b"HTTP/1.1 200 " in answer
     assert answer.endswith(b'"version":"0.1.0"}')
+
+
+# --- how long it waits ----------------------------------------------------------------------------
+
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90\r\n\r\n"
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def healthy(connection: socket.socket) -> bool:
+    """The whole answer to `GET` comes, and says so."""
+    answer = b""
+    while not answer.endswith(b"}") and (part := connection.recv(65536)):
+        answer += part
+    return answer.startswith(b"HTTP/1.1 200 ")
+
+
+def rest(connection: socket.socket) -> bytes:
+    """All that comes until the server closes."""
+    answer = b""
+    while part := connection.recv(65536):
+        answer += part
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"", b""),
+        (b"\r\n", b""),
+        (b"GET /health HTTP/1.1\r\nHost: loc", b"HTTP/1.1 408 "),
+        (POST, b"HTTP/1.1 408 "),
+        (POST + b'{"model"', b"HTTP/1.1 408 "),
+    ],
+)
+def test_a_request_that_does_not_come_to_its_end_is_not_waited_for(
+    start: Start, sent: bytes, status: bytes
+) -> None:
+    served = start(desk(acme()), limits=Limits(head_s=0.2, body_idle_s=0.2))
+
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+        connection.sendall(sent)
+        answer = rest(connection)
+
+    assert answer[: len(b"HTTP/1.1 408 ")] == status
+    assert (b"\r\nx-request-id: " in answer) == bool(status)
+
+
+@pytest.mark.parametrize(("sent", "status"), [(b"\r\n", b""), (GET[:20], b"HTTP/1.1 408 ")])
+def test_nothing_keeps_a_connection_open_after_an_answer(
+    start: Start, sent: bytes, status: bytes
+) -> None:
+    served = start(desk(acme()), limits=Limits(head_s=0.2))
+
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+        connection.sendall(GET)
+        assert healthy(connection)
+        connection.sendall(sent)
+        answer = rest(connection)
+
+    assert answer[: len(b"HTTP/1.1 408 ")] == status
+
+
+def test_an_answer_takes_longer_than_a_request_may(start: Start, raw: Raw) -> None:
+    gate = asyncio.Event()
+
+    async def late(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        await gate.wait()
+        yield TextDelta("late")
+        yield Finish("stop")
+
+    served = start(desk(acme(late)), limits=Limits(head_s=0.05, body_idle_s=0.05, heartbeat_s=0.1))
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    with raw(served).stream("POST", "/v1/chat/completions", json=body) as answer:
+        lines = answer.iter_lines()
+        assert [next(lines) for _ in range(6)].count(": keep-alive") == 2
+        served.loop.call_soon_threadsafe(gate.set)
+        assert any('"late"' in line for line in lines)
+
+
+def test_one_connection_too_many_is_refused_and_the_others_go_on(start: Start) -> None:
+    served = start(desk(acme()), limits=Limits(connections=2))
+    address = ("127.0.0.1", served.port)
+
+    with (
+        socket.create_connection(address, timeout=30) as first,
+        socket.create_connection(address, timeout=30) as second,
+        socket.create_connection(address, timeout=30) as third,
+    ):
+        assert rest(third).startswith(b"HTTP/1.1 503 ")
+        for connection in (first, second):
+            connection.sendall(GET)
+            assert healthy(connection)
+
+
+def test_a_body_that_nobody_wanted_is_not_read_without_end(start: Start) -> None:
+    served = start(desk(acme()), limits=Limits(body_bytes=100_000))
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"2710\r\n" + b"x" * 10_000 + b"\r\n"
+
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+        connection.sendall(head)
+        assert healthy(connection)
+        is_cut = False
+        for _ in range(10_000):
+            try:
+                connection.sendall(chunk)
+            except OSError:  # broken or reset, as it comes
+                is_cut = True
+                break
+
+    assert is_cut

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 from starlette.exceptions import HTTPException
-from starlette.routing import Router
+from starlette.routing import Match, Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from modelbay.errors import ModelbayError
@@ -99,7 +99,7 @@ class Gateway:
         except Gone:
             pass
         except Exception as exc:
-            refusal = _refusal(exc, scope)
+            refusal = _refusal(exc, scope, self._router)
             if out.has_started:
                 log.exception("request %s failed after its answer had begun", request_id)
                 raise  # the connection is cut: the only honest end that is left
@@ -141,18 +141,27 @@ class _Out:
 
 
 def _tidy(path: str) -> str:
-    path = _DOUBLED.sub("/v1", path)
+    path = _DOUBLED.sub("/v1", f"/{path.lstrip('/')}")
     return path.rstrip("/") or "/"
 
 
-def _refusal(exc: Exception, scope: Scope) -> Refusal:
+def _methods(router: Router, scope: Scope) -> str:
+    """What the path can be asked with, over all routes that fit it."""
+    found = {"OPTIONS"}
+    for route in router.routes:
+        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return ", ".join(sorted(found))
+
+
+def _refusal(exc: Exception, scope: Scope, router: Router) -> Refusal:
     match exc:
         case Failed() | Refused():
             return exc.refusal
         case ModelbayError():
             return of_error(exc)
         case HTTPException(status_code=405):
-            allowed = (exc.headers or {}).get("Allow", "")
+            allowed = _methods(router, scope)
             return Refused(
                 "method_not_allowed",
                 f"{scope['method']} is not for {scope['path'][:200]}",

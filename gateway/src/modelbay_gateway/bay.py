@@ -60,6 +60,8 @@ class Bay:
         self.wall_clock = wall_clock
         self.started_at = int(wall_clock())  # models have no date of their own
         self.answers: set[Interruptible] = set()  # that clients wait for
+        self.feeds: set[Interruptible] = set()  # those of them that go on until they are ended
+        self.changing = asyncio.Lock()  # held while several settings change
         self.default_provider = host.catalog.default_provider  # bare names belong to it
         self._looking: asyncio.Task[Catalog] | None = None
         self._has_looked = False
@@ -217,15 +219,22 @@ class Bay:
 
     # --- the end ---------------------------------------------------------------------------------
 
+    def end_feeds(self) -> None:
+        """End what has no end of its own: nobody waits for it at a stop."""
+        for feed in tuple(self.feeds):
+            feed.interrupt(_going())
+
     def interrupt(self) -> None:
         """End all that still runs for clients, each with an error its client understands."""
         for answer in tuple(self.answers):
-            answer.interrupt(
-                BackendBusyError("the gateway is shutting down", hint="send the request again")
-            )
+            answer.interrupt(_going())
 
     async def aclose(self) -> None:
         """End what runs in the background; the host stays the caller's to close."""
         if self._looking is not None and not self._looking.done():
             self._looking.cancel()
             await asyncio.wait([self._looking])
+
+
+def _going() -> BackendBusyError:
+    return BackendBusyError("the gateway is shutting down", hint="send the request again")

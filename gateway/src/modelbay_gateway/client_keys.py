@@ -1,5 +1,6 @@
 """Keys of clients: hashed at rest, compared in constant time, each good for some scopes."""
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -8,7 +9,7 @@ import re
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,22 +63,28 @@ class ClientKeys:
                 f"'{name}' cannot be a key's name",
                 hint="use up to 64 letters, digits, dots, hyphens and underscores",
             )
-        keys = self._read()
-        if any(key.name == name for key in keys):
-            raise ConfigError(
-                f"there is a key '{name}' already", hint=f"modelbay serve keys rm {name}"
-            )
-        secret = f"mb-{secrets.token_urlsafe(32)}"
-        self._write((*keys, ClientKey(name, frozenset(scopes), digest(secret), now)))
+        with self._turn():
+            keys = self._read()
+            if any(key.name == name for key in keys):
+                raise ConfigError(
+                    f"there is a key '{name}' already", hint=f"modelbay serve keys rm {name}"
+                )
+            secret = f"mb-{secrets.token_urlsafe(32)}"
+            self._write((*keys, ClientKey(name, frozenset(scopes), digest(secret), now)))
         return secret
 
     def remove(self, name: str) -> bool:
-        """Forget a key; ``False`` if there was none."""
-        keys = self._read()
-        left = tuple(key for key in keys if key.name != name)
-        if len(left) == len(keys):
-            return False
-        self._write(left)
+        """Forget a key; ``False`` if there was none.
+
+        Raises:
+            ConfigError: The file is damaged, others may read it, or it cannot be written.
+        """
+        with self._turn():
+            keys = self._read()
+            left = tuple(key for key in keys if key.name != name)
+            if len(left) == len(keys):
+                return False
+            self._write(left)
         return True
 
     def list(self) -> tuple[ClientKey, ...]:
@@ -144,7 +151,6 @@ class ClientKeys:
         ]
         text = json.dumps({"keys": entries}, indent=2)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # mkstemp makes a file that its owner alone may read.
             handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".gateway-keys-")
             try:
@@ -158,6 +164,32 @@ class ClientKeys:
                 raise
         except OSError as exc:
             raise self._wrong(f"cannot be written: {os.strerror(exc.errno or 0)}") from exc
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One change at a time, of all processes: each reads what the one before has written.
+
+        The folder itself is what is locked, so that no file is left over.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise self._wrong(f"cannot be written: {os.strerror(exc.errno or 0)}") from exc
+        try:
+            import fcntl
+        except ImportError:  # Windows, where a folder cannot be locked
+            yield
+            return
+        try:
+            folder = os.open(self.path.parent, os.O_RDONLY)
+        except OSError as exc:
+            raise self._wrong(f"cannot be written: {os.strerror(exc.errno or 0)}") from exc
+        try:
+            with contextlib.suppress(OSError):  # a network folder that cannot be locked
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _wrong(self, what: str) -> ConfigError:
         return ConfigError(

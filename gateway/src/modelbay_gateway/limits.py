@@ -14,6 +14,10 @@ class Limits:
         head_bytes: Request line and headers together; more is 431.
         headers: How many headers; more is 431.
         body_bytes: A request's body; more is 413. Images travel inline, so it is large.
+        connections: How many may be open; one more is 503 and closed.
+        head_s: Seconds a head may take, from the opening of the connection or its first byte; then
+            the connection is closed, with 408 if a head had begun.
+        body_idle_s: Seconds without a byte in the middle of a body; then it is 408 and closed.
         active: Requests one provider works on at the same time; others wait.
         waiting: Requests that may wait for one provider; past it the answer is 503.
         waiting_per_client: How many of those may be one client's; past it the answer is 429.
@@ -30,6 +34,9 @@ class Limits:
     head_bytes: int = 64 * KIB
     headers: int = 200
     body_bytes: int = 64 * MIB
+    connections: int = 4096
+    head_s: float = 30.0
+    body_idle_s: float = 60.0
     active: int = 1024
     waiting: int = 2048
     waiting_per_client: int = 1024

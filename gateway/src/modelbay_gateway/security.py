@@ -23,7 +23,10 @@ from modelbay_gateway.scopes import EVERY_SCOPE, Scope
 log = logging.getLogger("modelbay.gateway")
 
 _CORS_METHODS = b"GET, POST, PUT, DELETE, OPTIONS, HEAD"
-_CORS_EXPOSED = b"x-request-id, request-id, retry-after, retry-after-ms, x-should-retry"
+_CORS_EXPOSED = (
+    b"x-request-id, request-id, retry-after, retry-after-ms, x-should-retry,"
+    b" x-modelbay-model, x-modelbay-notices"
+)
 _CORS_HEADERS = b"authorization, content-type, accept, x-api-key, api-key"
 _HEADER_NAME = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_, ")
 
@@ -105,7 +108,7 @@ class Guard:
         """The headers that let an allowed page read the answer; empty for all others."""
         origin = _only(scope, b"origin")
         if origin is None or not self._is_allowed(origin):
-            return []
+            return [(b"vary", b"Origin")] if self._origins else []
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),
             (b"access-control-expose-headers", _CORS_EXPOSED),
@@ -155,7 +158,15 @@ class Guard:
             raise Refused(
                 "foreign_origin",
                 f"pages of {origin[:100]} may not use this server",
-                hint=f"modelbay serve --allow-origin {origin[:100]}",
+                hint="open the page from an address: a file and a sandboxed frame have no origin"
+                if origin == "null"
+                else f"modelbay serve --allow-origin {origin[:100]}",
+            )
+        if origin is None and "*" not in self._origins and _is_foreign(scope):
+            raise Refused(
+                "foreign_origin",
+                "pages of other sites may not use this server",
+                hint="modelbay serve --allow-origin ORIGIN",
             )
         self._check_length(_only(scope, b"content-length"))
 
@@ -279,6 +290,17 @@ def _is_own(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_foreign(scope: AsgiScope) -> bool:
+    """A page of another site asks, by an image or a script: browsers send no ``Origin`` with those.
+
+    A link to the front page may stand anywhere.
+    """
+    if _only(scope, b"sec-fetch-site") not in ("cross-site", "same-site"):
+        return False
+    is_link = scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
+    return not (is_link and _only(scope, b"sec-fetch-mode") == "navigate")
 
 
 def _is_same(origin: str, host: str | None) -> bool:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import uuid
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -90,6 +91,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         bay = self._gateway.bay
+        bay.end_feeds()
         timer = asyncio.get_running_loop().call_later(bay.limits.drain_s, bay.interrupt)
         try:
             await super().shutdown(sockets)
@@ -115,9 +117,9 @@ class Server(uvicorn.Server):
 
 
 def _limited(limits: Limits) -> type[HttpToolsProtocol]:
-    """The protocol, which counts the bytes of a head while they come.
+    """The protocol, which counts connections, the bytes of a head while they come, and seconds.
 
-    The parser itself collects a head of any length.
+    The parser itself collects a head of any length, and waits for one for ever.
     """
 
     class Limited(HttpToolsProtocol):
@@ -125,10 +127,26 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
         _size = 0  # of the one that has not ended
         _is_open = False
         _is_between = True  # nothing of a message has been read that has not ended
+        _unwanted = 0  # bytes of the body that came after the answer
+        _timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if len(self.connections) > limits.connections:
+                self._refuse(503, "overloaded", "too many connections are open", "server_error")
+                return
+            self._wait(limits.head_s)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
+            if self.transport.is_closing():
+                return
             heads, was_between = self._heads, self._is_between
             super().data_received(data)
+            self._wait_on()
             # Also a piece that holds the end of a message before may hold the beginning of a head;
             # how much of it, nobody says. The next piece is counted.
             is_all_of_it = self._heads == heads or (was_between and self._heads == heads + 1)
@@ -140,30 +158,80 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
 
         def on_message_begin(self) -> None:
             self._heads += 1
-            self._size, self._is_open, self._is_between = 0, True, False
+            self._size, self._is_open, self._is_between, self._unwanted = 0, True, False, 0
+            self._wait(limits.head_s)
             super().on_message_begin()
 
         def on_headers_complete(self) -> None:
             self._is_open = False
             super().on_headers_complete()
 
+        def on_body(self, body: bytes) -> None:
+            if self.cycle.response_complete:  # nobody reads it; a short rest is let pass
+                self._unwanted += len(body)
+                if self._unwanted > limits.body_bytes:
+                    self.transport.close()
+            super().on_body(body)
+
         def on_message_complete(self) -> None:
             self._is_between = True
+            self._stop_waiting()
             super().on_message_complete()
+
+        def _wait_on(self) -> None:
+            """Wait for what has to come next."""
+            if not self._is_between:
+                if not self._is_open:
+                    self._wait(limits.body_idle_s)
+            elif (
+                self._timer is None
+                and self.cycle is not None
+                and self.cycle.response_complete
+                and self.timeout_keep_alive_task is None
+            ):
+                self._wait(limits.head_s)  # empty lines ended the wait for a next request
+
+        def _wait(self, seconds: float) -> None:
+            self._stop_waiting()
+            if not self.transport.is_closing():
+                self._timer = self.loop.call_later(seconds, self._waited, seconds)
+
+        def _stop_waiting(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+        def _waited(self, seconds: float) -> None:
+            cycle = self.cycle
+            if self.flow.read_paused:  # it is not the client who keeps us waiting
+                self._wait(seconds)
+            elif self._is_between or self._is_answering():
+                self.transport.close()
+            else:
+                self._refuse(408, "request_timeout", "the request did not come to its end")
+                if cycle is not None and not self._is_open:
+                    cycle.disconnected = True
+                    cycle.message_event.set()
+
+        def _is_answering(self) -> bool:
+            """Something of an answer has been sent that a word of ours would break."""
+            cycle = self.cycle
+            if cycle is None or not cycle.response_started:
+                return False
+            return not (self._is_open and cycle.response_complete)
 
         def send_400_response(self, msg: str) -> None:
             self._refuse(400, "invalid_request", msg)
 
-        def _refuse(self, status: int, code: str, message: str) -> None:
-            error = {
-                "message": message,
-                "type": "invalid_request_error",
-                "param": None,
-                "code": code,
-            }
+        def _refuse(
+            self, status: int, code: str, message: str, kind: str = "invalid_request_error"
+        ) -> None:
+            self._stop_waiting()
+            error = {"message": message, "type": kind, "param": None, "code": code}
             body = msgspec.json.encode({"error": error})
             head = (
                 f"HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\n"
+                f"x-request-id: {uuid.uuid4().hex}\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)

@@ -165,7 +165,9 @@ def test_what_only_its_own_server_understands_is_kept_apart() -> None:
 
 @pytest.mark.parametrize(
     ("keep_alive", "unloads"),
-    [(0, True), ("0", True), ("0s", True), (1, False), ("5m", False), (-1, False), (None, False)],
+    [(0, True), ("0", True), ("0s", True), (1, False), ("5m", False), (-1, False), (None, False)]
+    + [(text, True) for text in ("0h", "0ms", "0m0s", "0.0s", ".0s", "-0s", 0.0)]
+    + [(text, False) for text in ("0h1m", "0.5s", "10s", "", "s", 0.5)],
 )
 def test_no_time_to_live_frees_a_model(keep_alive: Any, unloads: bool) -> None:
     assert chat(messages=[], keep_alive=keep_alive).asked.unloads is unloads

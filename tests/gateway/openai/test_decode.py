@@ -201,7 +201,7 @@ def test_a_field_inside_a_message_that_nobody_will_see_is_told() -> None:
         ),
         (
             {"type": "json_schema", "json_schema": {"name": "x", "schema": {}, "strict": True}},
-            JsonSchema(schema={"type": "object", "properties": {}}, name="x", strict=True),
+            JsonSchema(schema={}, name="x", strict=True),
         ),
     ],
 )
@@ -242,7 +242,7 @@ def test_a_choice_between_no_tools_is_none() -> None:
     assert (found.tools, found.tool_choice) == ([], None)
 
 
-TOOL = {"type": "function", "function": {"name": "f"}}
+NAMED = {"type": "function", "function": {"name": "f"}}
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ TOOL = {"type": "function", "function": {"name": "f"}}
             "response_format.json_schema.description",
         ),
         (
-            {"tools": [TOOL], "tool_choice": {**TOOL, "a": 1}},
+            {"tools": [TOOL], "tool_choice": {**NAMED, "a": 1}},
             "tool_choice.a",
         ),
         (
@@ -269,7 +269,7 @@ TOOL = {"type": "function", "function": {"name": "f"}}
                 "tools": [TOOL],
                 "tool_choice": {
                     "type": "allowed_tools",
-                    "allowed_tools": {"mode": "auto", "tools": [TOOL], "a": 1},
+                    "allowed_tools": {"mode": "auto", "tools": [NAMED], "a": 1},
                 },
             },
             "tool_choice.allowed_tools.a",
@@ -286,7 +286,7 @@ def test_what_stands_inside_and_nobody_will_see_is_told(fields: dict[str, Any], 
 def test_the_empty_schema_stays_what_it_is() -> None:
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}
 
-    assert read(response_format=form).request.response_format == JsonSchema(schema_={}, name="n")
+    assert read(response_format=form).request.response_format == JsonSchema(schema={}, name="n")
 
 
 def test_minus_one_is_no_limit() -> None:

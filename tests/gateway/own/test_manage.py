@@ -124,8 +124,20 @@ def test_what_destroys_something_is_done_when_it_is_confirmed_and_not_before(
     assert lab.done == [action]
 
 
-def test_a_copy_that_replaces_nothing_needs_no_confirmation(open_lab: Open) -> None:
-    assert posted(open_lab(), MANAGE, {"action": "copy", "model": "a", "to": "c"}) == [DONE]
+@pytest.mark.parametrize("target", ["B", "new", "desk/new"])
+def test_a_copy_is_confirmed_also_where_nothing_of_that_name_is_known(
+    open_lab: Open, target: str
+) -> None:
+    """A server may not tell capitals apart, and know models that came after the last look."""
+    lab = Lab()
+    client = open_lab(lab)
+    copy = {"action": "copy", "model": "a", "to": target}
+
+    assert client.post(MANAGE, json=copy).json()["error"]["param"] == "confirm"
+    create = {"action": "create", "model": target, "options": {"from": "a"}}
+    assert client.post(MANAGE, json=create).json()["error"]["param"] == "confirm"
+    assert lab.done == []
+    assert posted(client, MANAGE, {**copy, "confirm": True}) == [DONE]
 
 
 # --- who may --------------------------------------------------------------------------------------

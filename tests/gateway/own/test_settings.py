@@ -78,6 +78,23 @@ def test_what_cannot_be_kept_is_refused_and_nothing_of_it_is_written(
     }
 
 
+def test_too_many_settings_together_are_refused_and_nothing_of_them_is_written(
+    open_lab: Open,
+) -> None:
+    client = open_lab()
+    kept = {f"n{number}": number for number in range(150)}
+    client.put("/api/settings", json={"favorite_models": ["desk/a"], **kept})
+    before = client.get("/api/settings").json()
+
+    more = {f"m{number}": number for number in range(50)}
+    answer = client.put("/api/settings", json={"favorite_models": [], "n0": "new", **more})
+
+    assert (answer.status_code, client.get("/api/settings").json()) == (400, before)
+    # What is removed in the same request makes room, wherever it stands.
+    answer = client.put("/api/settings", json={**more, "n1": None})
+    assert (answer.status_code, len(answer.json())) == (200, 200)
+
+
 def test_a_gateway_without_a_store_says_so(start: Start, raw: Raw) -> None:
     client = raw(start(desk(acme())))
 

@@ -20,6 +20,7 @@ from modelbay.models.events import Notice
 from modelbay.models.frozen import JsonObject
 from modelbay_gateway.anthropic.blocks import decode_messages, plain, text_block
 from modelbay_gateway.fields import Fields, made, parse, unsupported, wrong
+from modelbay_gateway.openai.decode import own_fields
 from modelbay_gateway.refusal import Refused
 
 # A budget of thinking tokens, by the effort that comes near it; more is high.
@@ -44,12 +45,16 @@ class MessagesCall:
         thinks: Thinking was asked for. Who did not ask gets none: programs of this protocol take
             the first block of an answer for its text.
         notices: What the request holds and no provider will see.
+        conversation_id: The conversation the turn belongs to.
+        persist: The model is remembered for the conversation.
     """
 
     request: ChatRequest
     model: str
     thinks: bool = False
     notices: tuple[Notice, ...] = ()
+    conversation_id: str | None = None
+    persist: bool = True
 
     @property
     def name(self) -> str:
@@ -100,8 +105,10 @@ def decode_request(
         stream=fields.flag("stream") or False,
         extra=extra,
     )
+    conversation_id, persist = own_fields(fields)
     ignored += fields.unread()
-    return MessagesCall(request, model, thinks, tuple(_notices(ignored)))
+    notices = tuple(_notices(ignored))
+    return MessagesCall(request, model, thinks, notices, conversation_id, persist)
 
 
 def fitted(call: MessagesCall, model: ModelInfo, input_tokens: int) -> MessagesCall:

@@ -10,14 +10,17 @@ from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.openai.chat import flags, model_headers
 from modelbay_gateway.openai.encode import new_id, to_json
+from modelbay_gateway.own.turn import remembered
 from modelbay_gateway.refusal import of_error
 
 
 async def messages(bay: Bay, call: Call) -> None:
     """Answer one turn, streamed or at once."""
     asked = decode_request(await call.body(), routing=flags(call))
-    model = await find(bay, asked.name)
-    await bay.turn(call.header(b"x-conversation-id"), model.id)  # remembers it
+    conversation_id = call.header(b"x-conversation-id") or asked.conversation_id
+    model = await remembered(
+        bay, conversation_id, asked.name, find(bay, asked.name), persist=asked.persist
+    )
     input_tokens = estimate(asked.request)
     asked = fitted(asked, model, input_tokens)
     id = new_id("msg_")

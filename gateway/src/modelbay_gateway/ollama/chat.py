@@ -26,7 +26,9 @@ from modelbay_gateway.ollama.decode import (
 from modelbay_gateway.ollama.encode import Form, LineEncoder, Stopwatch, nothing_said, whole
 from modelbay_gateway.ollama.names import find
 from modelbay_gateway.openai.chat import flags, model_headers
+from modelbay_gateway.own.turn import remembered
 from modelbay_gateway.refusal import Refused, of_error
+from modelbay_gateway.retention import allowed, allowed_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,14 @@ async def generate(bay: Bay, call: Call) -> None:
         return
     model = await find(bay, asked.asked.model)
     extra, notices = fitted(asked.asked, model)
-    request = asked.request.model_copy(update={"extra": extra})
+    request, left = allowed(call.caller, asked.request.model_copy(update={"extra": extra}))
     client = call.caller.name
     turn = _Turn(
         asked.asked,
         model,
         "generate",
         request.stream,
-        notices,
+        (*notices, *left),
         lambda: bay.complete(model, request, client),
         lambda: bay.complete_result(model, request, client),
     )
@@ -76,11 +78,14 @@ async def generate(bay: Bay, call: Call) -> None:
 
 
 async def _chat(bay: Bay, call: Call, asked: ChatCall, form: Form) -> None:
-    model = await find(bay, asked.asked.model)
+    name = asked.asked.model
     if not asked.request.messages:
-        await _load(bay, call, asked.asked, model, form)
+        await _load(bay, call, asked.asked, await find(bay, name), form)
         return
-    await bay.turn(call.header(b"x-conversation-id"), model.id)  # remembers it
+    conversation_id = call.header(b"x-conversation-id") or asked.asked.conversation_id
+    model = await remembered(
+        bay, conversation_id, name, find(bay, name), persist=asked.asked.persist
+    )
     effort = asked.request.reasoning_effort
     if effort is not None and model.capabilities.reasoning is False:
         if effort != "none":
@@ -91,14 +96,15 @@ async def _chat(bay: Bay, call: Call, asked: ChatCall, form: Form) -> None:
             )
         effort = None  # there is nothing to switch off
     extra, notices = fitted(asked.asked, model)
-    request = asked.request.model_copy(update={"extra": extra, "reasoning_effort": effort})
+    changes = {"extra": extra, "reasoning_effort": effort}
+    request, left = allowed(call.caller, asked.request.model_copy(update=changes))
     client = call.caller.name
     turn = _Turn(
         asked.asked,
         model,
         form,
         request.stream,
-        notices,
+        (*notices, *left),
         lambda: bay.chat(model, request, client),
         lambda: bay.chat_result(model, request, client),
     )
@@ -139,6 +145,7 @@ async def _load(bay: Bay, call: Call, asked: Asked, model: ModelInfo, form: Form
         UnsupportedActionError: The provider cannot free models.
     """
     provider_id = model.ref.provider_id
+    own, notices = allowed_fields(call.caller, asked.own)
     if asked.unloads:
         if "manage" not in call.caller.scopes:
             raise Refused(
@@ -150,12 +157,12 @@ async def _load(bay: Bay, call: Call, asked: Asked, model: ModelInfo, form: Form
     else:
         table = bay.host.registry.handle(provider_id).table
         if table is not None and "load" in table.actions:
-            options = {**asked.options, **asked.own} if model.kind == KIND else {}
+            options = {**asked.options, **own} if model.kind == KIND else {}
             load = made(Load, model=model.wire_id, options=options)
             await call.attended(_managed(bay, provider_id, load))
     reason = "unload" if asked.unloads else "load"
     body = nothing_said(model=asked.model, form=form, reason=reason, created_at=bay.wall_clock())
-    await call.reply(body, headers=model_headers(model))
+    await call.reply(body, headers=model_headers(model, notices))
 
 
 async def _managed(bay: Bay, provider_id: str, action: Load | Unload) -> None:

@@ -1,5 +1,6 @@
 """Chat and generate requests of the native API: the JSON of a body to core requests. Pure."""
 
+import re
 from dataclasses import dataclass, replace
 
 from modelbay.models.catalog import ModelInfo
@@ -15,6 +16,7 @@ from modelbay.models.frozen import JsonObject
 from modelbay.models.media import CompleteRequest
 from modelbay_gateway.fields import Fields, made, parse, unsupported, wrong
 from modelbay_gateway.ollama.messages import content_of, decode_messages
+from modelbay_gateway.openai.decode import own_fields
 from modelbay_gateway.refusal import Refused
 
 KIND = "ollama"  # providers of this kind take what only their own server understands
@@ -27,6 +29,7 @@ _SAMPLING = frozenset(
     }
 )
 _OWN = ("keep_alive", "truncate", "shift")
+_NO_TIME = re.compile(r"[+-]?(?:0|(?:0+\.?0*|\.0+)(?:h|m|s|ms|us|µs|μs|ns))+")
 _LEVELS = frozenset({"low", "medium", "high", "max"})
 
 
@@ -38,17 +41,22 @@ class Asked:
         model: The name as it was asked for; it stands in the answer too.
         own: What only an Ollama server understands, by its names there.
         notices: What the request holds and no provider will see.
+        conversation_id: The conversation the turn belongs to.
+        persist: The model is remembered for the conversation.
     """
 
     model: str
     own: JsonObject
     options: JsonObject
     notices: tuple[Notice, ...] = ()
+    conversation_id: str | None = None
+    persist: bool = True
 
     @property
     def unloads(self) -> bool:
         """It asks for the model to be freed at once; together with nothing to answer."""
-        return self.own.get("keep_alive") in (0, "0", "0s", "0m")
+        time = self.own.get("keep_alive")
+        return _NO_TIME.fullmatch(time) is not None if isinstance(time, str) else time == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +142,9 @@ def asked_of(fields: Fields, model: str, ignored: list[str]) -> tuple[Asked, Fie
             raise wrong(name, "a number or a string" if is_time else "true or false", value)
         own[name] = value
     options = Fields(fields.json("options") or {}, "options")
-    return Asked(model, own, {}, tuple(dropped(path) for path in ignored)), options
+    conversation_id, persist = own_fields(fields)
+    notices = tuple(dropped(path) for path in ignored)
+    return Asked(model, own, {}, notices, conversation_id, persist), options
 
 
 def fitted(asked: Asked, model: ModelInfo) -> tuple[JsonObject, tuple[Notice, ...]]:

@@ -11,6 +11,7 @@ from modelbay_gateway.ollama.names import find
 from modelbay_gateway.openai.chat import model_headers
 from modelbay_gateway.openai.encode import to_json
 from modelbay_gateway.refusal import Refused
+from modelbay_gateway.retention import allowed
 
 
 async def embed(bay: Bay, call: Call) -> None:
@@ -25,10 +26,11 @@ async def embed(bay: Bay, call: Call) -> None:
         return
     extra, notices = fitted(asked, model)
     request = made(EmbedRequest, input=texts, dimensions=dimensions, extra=extra)
+    request, left = allowed(call.caller, request)
     began = bay.clock()
     result = await call.attended(bay.embed(model, request, call.caller.name))
     body = vectors(result, model=name, total_s=bay.clock() - began)
-    await call.reply(body, headers=model_headers(model, notices))
+    await call.reply(body, headers=model_headers(model, (*notices, *left)))
 
 
 async def embeddings(bay: Bay, call: Call) -> None:
@@ -40,7 +42,8 @@ async def embeddings(bay: Bay, call: Call) -> None:
     vector: list[float] = []
     extra, notices = fitted(asked, model)
     if prompt:
-        request = made(EmbedRequest, input=[prompt], extra=extra)
+        request, left = allowed(call.caller, made(EmbedRequest, input=[prompt], extra=extra))
+        notices = (*notices, *left)
         result: EmbedResult = await call.attended(bay.embed(model, request, call.caller.name))
         vector = result.vectors[0]
     body: JsonObject = {"embedding": [*vector]}

@@ -1,6 +1,7 @@
 """``POST /v1/chat/completions``."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from modelbay.errors import ModelbayError
@@ -13,6 +14,7 @@ from modelbay_gateway.openai.decode import decode_chat
 from modelbay_gateway.openai.encode import ChatEncoder, new_id, whole_chat
 from modelbay_gateway.own.turn import resolve_turn
 from modelbay_gateway.refusal import Refused, ended_badly, of_error
+from modelbay_gateway.retention import allowed
 
 FLAGS = 32
 FLAG_LENGTH = 64
@@ -21,6 +23,8 @@ FLAG_LENGTH = 64
 async def chat(bay: Bay, call: Call) -> None:
     """Answer one chat turn, streamed or at once."""
     asked = decode_chat(await call.body(), routing=flags(call))
+    request, notices = allowed(call.caller, asked.request)
+    asked = replace(asked, request=request, notices=(*asked.notices, *notices))
     conversation_id = call.header(b"x-conversation-id") or asked.conversation_id
     turn = await resolve_turn(bay, conversation_id, asked.model, persist=asked.persist)
     model, name = turn.model, turn.name

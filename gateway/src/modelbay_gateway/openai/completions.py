@@ -20,7 +20,7 @@ from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.fields import Fields, made, parse, unsupported, wrong
 from modelbay_gateway.openai.chat import model_headers
-from modelbay_gateway.openai.decode import refuse_several
+from modelbay_gateway.openai.decode import asks_for_usage, dropped, own_fields, refuse_several
 from modelbay_gateway.openai.encode import (
     DONE,
     EVENT_STREAM,
@@ -33,7 +33,9 @@ from modelbay_gateway.openai.encode import (
     to_json,
     usage_of,
 )
+from modelbay_gateway.own.turn import resolve_turn
 from modelbay_gateway.refusal import Refusal, ended_badly, of_error
+from modelbay_gateway.retention import allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,18 @@ class CompletionCall:
 
     Attributes:
         echo: The prompt stands before the text.
+        conversation_id: The conversation the turn belongs to.
+        persist: The model is remembered for the conversation.
+        notices: What the request holds and no provider will see.
     """
 
     request: CompleteRequest
     model: str | None
     include_usage: bool
     echo: bool
+    conversation_id: str | None = None
+    persist: bool = True
+    notices: tuple[Notice, ...] = ()
 
 
 def decode_completion(body: bytes) -> CompletionCall:
@@ -59,14 +67,15 @@ def decode_completion(body: bytes) -> CompletionCall:
     fields = parse(body)
     model = fields.text("model") or None
     prompt = _prompt(fields)
-    options = fields.object("stream_options")
-    include_usage = bool(options is not None and options.flag("include_usage"))
+    ignored: list[str] = []
+    include_usage = asks_for_usage(fields, ignored)
     for name in ("n", "best_of"):
         refuse_several(fields, name)
     if fields.whole("logprobs"):
         raise unsupported("logprobs", "log probabilities are not passed on", "leave logprobs out")
     echo = fields.flag("echo") or False
     max_tokens = fields.whole("max_tokens")
+    conversation_id, persist = own_fields(fields)
     request = made(
         CompleteRequest,
         model=model,
@@ -78,7 +87,8 @@ def decode_completion(body: bytes) -> CompletionCall:
         stream=fields.flag("stream") or False,
         extra=fields.rest(),
     )
-    return CompletionCall(request, model, include_usage, echo)
+    notices = tuple(dropped(path) for path in ignored)
+    return CompletionCall(request, model, include_usage, echo, conversation_id, persist, notices)
 
 
 def _prompt(fields: Fields) -> str:
@@ -194,9 +204,12 @@ def whole_completion(
 async def completions(bay: Bay, call: Call) -> None:
     """Continue one prompt, streamed or at once."""
     asked = decode_completion(await call.body())
-    model = await bay.find(asked.model)
+    request, left = allowed(call.caller, asked.request)
+    notices = (*asked.notices, *left)
+    conversation_id = call.header(b"x-conversation-id") or asked.conversation_id
+    turn = await resolve_turn(bay, conversation_id, asked.model, persist=asked.persist)
+    model, name = turn.model, turn.name
     id, created = new_id("cmpl-"), int(bay.wall_clock())
-    name = asked.model or model.id
     window = model.capabilities.context_window
     echoed = asked.request.prompt if asked.echo else ""
     if asked.request.stream:
@@ -205,18 +218,18 @@ async def completions(bay: Bay, call: Call) -> None:
         )
         answer = Answer(bay, call, encoder)
         await answer.run(
-            bay.complete(model, asked.request, call.caller.name),
-            lambda: model_headers(model, answer.notices),
+            bay.complete(model, request, call.caller.name),
+            lambda: model_headers(model, (*notices, *answer.notices)),
             context_window=window,
         )
         return
     try:
-        result = await call.attended(bay.complete_result(model, asked.request, call.caller.name))
+        result = await call.attended(bay.complete_result(model, request, call.caller.name))
     except ModelbayError as exc:
         raise Failed(of_error(exc, context_window=window)) from exc
     if result.finish_reason == "error":
         raise Failed(ended_badly())
     await call.reply(
         whole_completion(result, id=id, model=name, created=created, echoed=echoed),
-        headers=model_headers(model, result.notices),
+        headers=model_headers(model, (*notices, *result.notices)),
     )

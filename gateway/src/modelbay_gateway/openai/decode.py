@@ -72,8 +72,7 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
     if not messages:
         raise fields.missing("messages")
     stream = fields.flag("stream") or False
-    options = fields.object("stream_options")
-    include_usage = bool(options is not None and options.flag("include_usage"))
+    include_usage = asks_for_usage(fields, ignored)
     _refuse_what_answers_cannot_hold(fields)
     tools, choice = _tools(fields, ignored)
     limit = fields.whole("max_completion_tokens")
@@ -84,8 +83,7 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
     if reasoning is not None:
         effort = effort or reasoning.text("effort")
         ignored += reasoning.unread()
-    conversation_id = fields.text("conversation_id")
-    persist = fields.flag("persist")
+    conversation_id, persist = own_fields(fields)
     request = made(
         ChatRequest,
         model=model,
@@ -109,9 +107,30 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
         model=model,
         include_usage=include_usage,
         conversation_id=conversation_id,
-        persist=persist is not False,
+        persist=persist,
         notices=tuple(dropped(path) for path in ignored),
     )
+
+
+def asks_for_usage(fields: Fields, ignored: list[str]) -> bool:
+    """Whether a stream is to end with a chunk of token counts."""
+    options = fields.object("stream_options")
+    if options is None:
+        return False
+    include_usage = options.flag("include_usage") or False
+    if options.flag("include_obfuscation"):  # padding there is none of here
+        ignored.append(options.where("include_obfuscation"))
+    ignored += options.unread()
+    return include_usage
+
+
+def own_fields(fields: Fields) -> tuple[str | None, bool]:
+    """The conversation, and whether the turn's model is remembered for it; no provider sees them.
+
+    Taken out of every request, also of those that belong to no conversation.
+    """
+    conversation_id, persist = fields.text("conversation_id"), fields.flag("persist")
+    return conversation_id, persist is not False
 
 
 def dropped(path: str) -> Notice:
@@ -293,6 +312,8 @@ def _tools(fields: Fields, ignored: list[str]) -> tuple[list[Tool], Choice]:
     tools = [_tool(each, ignored) for each in fields.objects("tools")]
     raw = fields.any("tool_choice")
     if not tools:
+        if raw not in (None, "auto", "none"):
+            ignored.append("tool_choice")
         return [], None  # a choice between no tools is an error at some servers
     if raw is None:
         return tools, None
@@ -312,21 +333,25 @@ def _tools(fields: Fields, ignored: list[str]) -> tuple[list[Tool], Choice]:
             name = choice.text("name") if function is None else function.needed_text("name")
             if name is None:
                 raise choice.missing("function")
+            ignored += choice.unread() + ([] if function is None else function.unread())
             return tools, NamedTool(name=name)
         case "allowed_tools":
-            return _allowed(tools, choice)
+            return _allowed(tools, choice, ignored)
         case _:
             raise unsupported("tool_choice.type", "only functions can be chosen")
 
 
-def _allowed(tools: list[Tool], choice: Fields) -> tuple[list[Tool], Choice]:
+def _allowed(tools: list[Tool], choice: Fields, ignored: list[str]) -> tuple[list[Tool], Choice]:
     """Only some of the tools may be called: only those are offered."""
     inner = choice.object("allowed_tools") or choice
     mode = inner.text("mode") or "auto"
     names = set()
     for each in inner.objects("tools"):
+        each.text("type")
         function = each.object("function")
         names.add((function or each).needed_text("name"))
+        ignored += each.unread() + ([] if function is None else function.unread())
+    ignored += inner.unread() + (choice.unread() if inner is not choice else [])
     return [tool for tool in tools if tool.name in names], (
         "required" if mode == "required" else "auto"
     )
@@ -358,6 +383,7 @@ def _response_format(fields: Fields, ignored: list[str]) -> JsonMode | JsonSchem
         return None
     match found.needed_text("type"):
         case "text":
+            ignored += found.unread()
             return None
         case "json_object":
             schema = found.json("schema")
@@ -367,12 +393,13 @@ def _response_format(fields: Fields, ignored: list[str]) -> JsonMode | JsonSchem
             inner = found.object("json_schema")
             if inner is None:
                 raise found.missing("json_schema")
+            schema = inner.json("schema")
             values: JsonObject = {
-                "schema": inner.json("schema") or _ANYTHING,
+                "schema": _ANYTHING if schema is None else schema,
                 "name": inner.text("name") or "answer",
                 "strict": inner.flag("strict"),
             }
-            ignored += inner.unread()
+            ignored += inner.unread() + found.unread()
             return _schema(values)
         case _:
             raise Refused(

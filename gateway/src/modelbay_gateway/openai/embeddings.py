@@ -13,8 +13,10 @@ from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.fields import Fields, made, parse, unsupported, wrong
 from modelbay_gateway.openai.chat import model_headers
+from modelbay_gateway.openai.decode import own_fields
 from modelbay_gateway.openai.encode import to_json
 from modelbay_gateway.refusal import Refused
+from modelbay_gateway.retention import allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ def decode_embed(body: bytes) -> EmbedCall:
             "'encoding_format' is neither float nor base64",
             field="encoding_format",
         )
+    own_fields(fields)
     request = made(
         EmbedRequest,
         model=model,
@@ -110,9 +113,10 @@ def packed(vector: list[float]) -> str:
 async def embeddings(bay: Bay, call: Call) -> None:
     """Vectors, as numbers or as base64."""
     asked = decode_embed(await call.body())
+    request, notices = allowed(call.caller, asked.request)
     model = await bay.find(asked.model, task="embeddings")
-    result = await call.attended(bay.embed(model, asked.request, call.caller.name))
+    result = await call.attended(bay.embed(model, request, call.caller.name))
     await call.reply(
         encode_embed(result, model=asked.model or model.id, encoding=asked.encoding),
-        headers=model_headers(model),
+        headers=model_headers(model, notices),
     )

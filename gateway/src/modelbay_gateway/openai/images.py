@@ -8,8 +8,10 @@ from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.fields import made, parse, unsupported
 from modelbay_gateway.openai.chat import model_headers
+from modelbay_gateway.openai.decode import own_fields
 from modelbay_gateway.openai.encode import to_json
 from modelbay_gateway.refusal import Refused
+from modelbay_gateway.retention import allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ def decode_image(body: bytes) -> ImageCall:
         raise unsupported("stream", "images come whole here", "leave stream out")
     size = fields.text("size")
     count = fields.whole("n")
+    own_fields(fields)
     request = made(
         ImageRequest,
         model=model,
@@ -70,9 +73,10 @@ def encode_images(result: ImageResult, *, created: int, as_url: bool) -> bytes:
 async def images(bay: Bay, call: Call) -> None:
     """Make images from a text."""
     asked = decode_image(await call.body())
+    request, notices = allowed(call.caller, asked.request)
     model = await bay.find(asked.model, task="image_generation")
-    result = await call.attended(bay.generate_image(model, asked.request, call.caller.name))
+    result = await call.attended(bay.generate_image(model, request, call.caller.name))
     await call.reply(
         encode_images(result, created=int(bay.wall_clock()), as_url=asked.as_url),
-        headers=model_headers(model),
+        headers=model_headers(model, notices),
     )

@@ -8,7 +8,9 @@ from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.fields import Fields, made, parse
 from modelbay_gateway.openai.chat import model_headers
+from modelbay_gateway.openai.decode import own_fields
 from modelbay_gateway.openai.encode import new_id, to_json
+from modelbay_gateway.retention import allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ def decode_rerank(body: bytes) -> RerankCall:
     if not documents:
         raise fields.missing("documents")
     with_documents = fields.flag("return_documents") or False
+    own_fields(fields)
     request = made(
         RerankRequest,
         model=model,
@@ -75,8 +78,9 @@ def encode_rerank(
 async def rerank(bay: Bay, call: Call) -> None:
     """Documents by how well they answer the query."""
     asked = decode_rerank(await call.body())
+    request, notices = allowed(call.caller, asked.request)
     model = await bay.find(asked.model, task="rerank")
-    result = await call.attended(bay.rerank(model, asked.request, call.caller.name))
+    result = await call.attended(bay.rerank(model, request, call.caller.name))
     await call.reply(
         encode_rerank(
             result,
@@ -84,5 +88,5 @@ async def rerank(bay: Bay, call: Call) -> None:
             model=asked.model or model.id,
             documents=asked.request.documents if asked.with_documents else None,
         ),
-        headers=model_headers(model),
+        headers=model_headers(model, notices),
     )

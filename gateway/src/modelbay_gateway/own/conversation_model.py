@@ -13,7 +13,7 @@ from modelbay_gateway.own.turn import described, resolve_turn, written
 
 
 class SetModelRequest(Frozen):
-    """The model to remember (S2-06). ``null`` and an empty text clear it (S2-22)."""
+    """The model to remember (S2-06). ``null`` and an empty or blank text clear it (S2-22)."""
 
     # Later versions may send more (S2-04).
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -50,7 +50,7 @@ async def write(bay: Bay, call: Call) -> None:
     """Remember a model, without asking whether there is one (S2-09, S2-21); answers with it."""
     id = conversation_id(call)
     model = (await body_of(call, _SET)).model
-    wanted = await written(bay, model) if model else None
+    wanted = await written(bay, model) if model and not model.isspace() else None
     await _reply(bay, call, id, await store_of(bay).set_conversation_model(id, wanted))
 
 

@@ -55,16 +55,29 @@ class _Encoder:
 
 
 async def send_events(
-    bay: Bay, call: Call, opened: AbstractAsyncContextManager[EventStream[E]]
+    bay: Bay,
+    call: Call,
+    opened: AbstractAsyncContextManager[EventStream[E]],
+    *,
+    is_endless: bool = False,
 ) -> None:
     """Send these events, heartbeats between them, and an error as the last one if it fails.
+
+    Args:
+        is_endless: They go on until somebody ends them; a server that stops does so at once.
 
     Raises:
         Failed: It failed before anything was sent; then it is a status.
     """
     # `Answer` looks at the type of an event alone, and leaves all else to the encoder.
     events = cast("AbstractAsyncContextManager[EventStream[StreamEvent]]", opened)
-    await Answer(bay, call, _Encoder()).run(events)
+    answer = Answer(bay, call, _Encoder())
+    if is_endless:
+        bay.feeds.add(answer)
+    try:
+        await answer.run(events)
+    finally:
+        bay.feeds.discard(answer)
 
 
 async def events(bay: Bay, call: Call) -> None:
@@ -76,7 +89,7 @@ async def events(bay: Bay, call: Call) -> None:
         await call.reply(b"", content_type=EVENT_STREAM)
         return
     stream: EventStream[Ready | CatalogChange] = EventStream()
-    await send_events(bay, call, stream.over(_changes(bay)))
+    await send_events(bay, call, stream.over(_changes(bay)), is_endless=True)
 
 
 async def _changes(bay: Bay) -> AsyncIterator[Ready | CatalogChange]:

@@ -38,7 +38,7 @@ async def manage(bay: Bay, call: Call) -> None:
             hint="modelbay serve keys add NAME --scope manage --scope admin",
         )
     action = _named(bay, provider_id, action)
-    lost = _destroyed(bay, provider_id, action)
+    lost = _destroyed(provider_id, action)
     if lost is not None and not is_confirmed:
         raise Refused("missing_field", lost, field="confirm", hint='send "confirm": true')
     await send_events(bay, call, managed(bay, provider_id, action))
@@ -85,16 +85,15 @@ def _named(bay: Bay, provider_id: str, action: Action) -> Action:
     return action.model_copy(update={"model": name})
 
 
-def _destroyed(bay: Bay, provider_id: str, action: Action) -> str | None:
+def _destroyed(provider_id: str, action: Action) -> str | None:
     """What would be lost by this, in words; ``None`` for nothing."""
     match action:
         case Delete(model=model):
             return f"this deletes '{model}' at '{provider_id}'"
         case Unload(force=True):
             return "this breaks the answers that are running"
-        case Copy(to=target) | Create(model=target) if bay.host.registry.find(
-            f"{provider_id}/{target}"
-        ):
-            return f"this replaces '{target}' at '{provider_id}'"
+        case Copy(to=target) | Create(model=target):
+            # Always: what is known here may be old, and a server may not tell capitals apart.
+            return f"this replaces '{target}' at '{provider_id}', if it is there"
         case _:
             return None

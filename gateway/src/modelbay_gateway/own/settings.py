@@ -40,11 +40,16 @@ async def write(bay: Bay, call: Call) -> None:
     for name, value in others.items():
         limits.text("the setting's name", name, limits.SETTING_NAME_CHARS)
         limits.json_text(f"the setting '{name}'", value)
-    limits.count("settings", len(others), limits.SETTINGS)
-    if "favorite_models" in wanted.model_fields_set:
-        named = wanted.favorite_models or ()
-        favorites.replaced(await store.favorites(), named)
-        await store.set_favorites(named)
-    for name, value in others.items():
-        await store.set_setting(name, value)
+    async with bay.changing:  # nobody fills the store up between the look and the writing
+        before = await store.settings()
+        both = {**before, **others}
+        after = {name for name, value in both.items() if value is not None}
+        if not after <= before.keys():
+            limits.count("settings", len(after), limits.SETTINGS)
+        if "favorite_models" in wanted.model_fields_set:
+            named = wanted.favorite_models or ()
+            favorites.replaced(await store.favorites(), named)
+            await store.set_favorites(named)
+        for name in sorted(others, key=lambda name: others[name] is not None):  # removals first
+            await store.set_setting(name, others[name])
     await read(bay, call)

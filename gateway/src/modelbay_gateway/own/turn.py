@@ -1,5 +1,6 @@
 """Which model a turn of a conversation goes to, and what is remembered of it."""
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from modelbay.errors import ModelbayError, RoutingError, UnknownModelError
@@ -60,6 +61,34 @@ async def resolve_turn(
             error.hint = f'send "model": "{instead}"'
         raise error from None
     return ResolvedTurn(model, wanted or model.id)
+
+
+async def remembered(
+    bay: Bay,
+    conversation_id: str | None,
+    requested: str,
+    found: Awaitable[ModelInfo],
+    *,
+    persist: bool = True,
+) -> ModelInfo:
+    """The same for a protocol that always names a model, and looks for it by rules of its own.
+
+    Args:
+        found: Looks for the model. One that there is is remembered by its ref: the name may be the
+            protocol's own.
+
+    Raises:
+        RoutingError: There is no such model.
+        BackendError: The model's provider could not be asked.
+    """
+    try:
+        model = await found
+    except ModelbayError:
+        if persist and conversation_id:
+            await bay.turn(conversation_id, await written(bay, requested))
+        raise
+    await bay.turn(conversation_id, model.id, persist=persist)
+    return model
 
 
 async def written(bay: Bay, text: str) -> str:
