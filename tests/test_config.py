@@ -314,6 +314,7 @@ HOME = ("MODELBAY_HOME", Path("/bay/data"), "MODELBAY_HOME", Path("/bay/cache"),
     ],
 )
 def test_variables_decide_where_things_lie(env: dict[str, str], places: Locations) -> None:
+    """S0-18, S0-19: one variable names the file, wherever it is."""
     assert locations(env) == places
 
 

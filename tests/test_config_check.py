@@ -57,6 +57,7 @@ def test_the_good_providers_of_a_bad_file_are_kept() -> None:
 
 
 def test_a_good_file_has_no_problems() -> None:
+    """S0-20: the tracked example is one."""
     example = (DOCS / "providers.example.json").read_text()
 
     assert told(example) == told("{}") == []

@@ -49,6 +49,7 @@ def test_what_was_read_once_is_read_the_same_again(text: str) -> None:
 
 @given(wire_ids)
 def test_an_id_without_a_known_prefix_is_the_wire_id_byte_for_byte(text: str) -> None:
+    """S0-30: provider, wire id, and whether it was bare."""
     if text.partition("/")[0] in PROVIDERS and "/" in text:
         return
 
@@ -80,6 +81,7 @@ def test_an_id_without_a_known_prefix_is_the_wire_id_byte_for_byte(text: str) ->
     ],
 )
 def test_ids_as_people_write_them(text: str, provider_id: str, wire_id: str, bare: bool) -> None:
+    """S0-12, S0-39: identity is explicit; no guess by the look of a name."""
     ref = parse(text)
 
     assert (ref.provider_id, ref.wire_id, ref.is_legacy_bare) == (provider_id, wire_id, bare)

@@ -228,6 +228,7 @@ async def test_where_the_server_checks_names_it_is_asked_all_the_same() -> None:
 
 
 async def test_an_unknown_prefix_is_no_provider() -> None:
+    """S0-39."""
     async with choosing() as held:
         with pytest.raises(UnknownProviderError) as caught:
             await held.resolve("dsk/a")

@@ -404,6 +404,7 @@ def test_fields_that_were_not_measured_again_stay(tmp_path: Path) -> None:
 
 
 def test_the_same_name_on_another_provider_is_another_model(tmp_path: Path) -> None:
+    """S0-17: what is kept of a model is kept under its whole ref."""
     ledger = Ledger(tmp_path)
     ledger.write(REF, entry(), [TOOLS])
 

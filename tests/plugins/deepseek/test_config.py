@@ -28,6 +28,7 @@ def proposal(base_url: str, source: str) -> ProviderConfig:
 
 
 def test_a_key_proposes_the_group_deepseek() -> None:
+    """S0-26, S0-27, S0-42: a group of its own, by its key in the environment."""
     assert default_providers(KEYED) == [proposal("https://api.deepseek.com", "hosted")]
 
 

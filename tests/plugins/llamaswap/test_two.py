@@ -122,7 +122,7 @@ async def test_the_catalogue_is_grouped_and_its_ids_are_composite(
 async def test_each_of_two_models_of_one_name_is_asked_where_it_lives(
     desktop: LlamaSwapSimulator, sidecar: LlamaSwapSimulator, embedding: LlamaSwapSimulator
 ) -> None:
-    """S0-40, S0-41: the provider's prefix ends at the wire."""
+    """S0-32, S0-40, S0-41: the provider's prefix ends at the wire."""
     async with opened(desktop, sidecar, embedding) as host:
         await host.refresh(force=True)
         told = [
