@@ -91,6 +91,7 @@ def test_a_description_goes_with_what_has_one(kept: Installation) -> None:
 
 def test_favourites_come_first_and_each_once(kept: Installation, invoke: Invoke) -> None:
     """S0-48, S0-58: and one whose provider has never been listed is offered too."""
+    kept.configure({"id": "desk"}, {"id": "lab"}, {"id": "far"})
     for ref in ("lab/user/one:q4", "far/away"):
         assert invoke("fav", "add", ref).exit_code == 0
 
@@ -109,6 +110,7 @@ def test_a_favourite_that_is_still_in_the_log_is_offered(
 ) -> None:
     import sqlite3
 
+    kept.configure({"id": "desk"}, {"id": "far"})
     invoke("fav", "add", "desk/gemma3")
     state = kept.home / "data" / "state.db"
     other = sqlite3.connect(state)  # keeps the log from being carried over
@@ -219,7 +221,7 @@ def test_the_grammar_has_every_option_that_click_has() -> None:
                 check(f"{path} {name}", inner)
 
     check("", app)
-    root = click.Context(app)
+    root = click.Context(app, **app.context_settings)
     for name in ("models", "chat", "fav", "history", "conversations", "completion"):
         inner = app.get_command(root, name)
         assert inner is not None

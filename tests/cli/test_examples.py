@@ -20,7 +20,7 @@ def every(name: str, command: click.Command) -> Iterator[tuple[str, click.Comman
 
 
 def named(name: str) -> click.Command:
-    command = app.get_command(click.Context(app), name)
+    command = app.get_command(click.Context(app, **app.context_settings), name)
     assert command is not None
     return command
 
@@ -50,7 +50,7 @@ def accept(words: list[str]) -> list[str]:
     while isinstance(command, click.Group) and rest:
         inner = command.commands[rest[0]]
         path, command, rest = [*path, rest[0]], inner, rest[1:]
-    command.make_context(" ".join(path), rest, parent=click.Context(app))
+    command.make_context(" ".join(path), rest, parent=click.Context(app, **app.context_settings))
     return path
 
 

@@ -48,6 +48,7 @@ def exit_code_of(exc: BaseException, invocation: Invocation) -> int:
             return exit_code(exc)
         case OSError():
             _say(str(exc), None)
+            _forget_output()  # what could not be written would fail once more at the very end
         case _:
             # The text of a foreign exception may hold anything, a key too; its type is enough.
             _say(

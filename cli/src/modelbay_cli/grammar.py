@@ -30,7 +30,7 @@ def work_out() -> "Grammar":
 
     A command that cannot be imported takes nothing.
     """
-    root = click.Context(app, info_name="modelbay", resilient_parsing=True)
+    root = click.Context(app, info_name="modelbay", resilient_parsing=True, **app.context_settings)
     found: Grammar = {"?": {"options": {}, "arguments": [], "commands": {}}}
     shown = {name: (text, "shown") for name, text in COMMANDS.items()}
     aliases = {alias: (COMMANDS[name], "") for alias, name in ALIASES.items() if name in COMMANDS}

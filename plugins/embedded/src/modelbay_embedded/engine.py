@@ -18,11 +18,13 @@ import select
 import signal
 import stat
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Literal, NoReturn, Protocol
 
 EXIT_FAILED = 1
+LOG_S = 0.3  # for the log of a load that failed
 EXIT_NOT_INSTALLED = 3
 REASON_PREFIX = "modelbay engine: "
 
@@ -208,7 +210,11 @@ def _read_line() -> bytes:
 
 
 def _fail(error: Exception) -> NoReturn:
-    """End with a reason, the ordinary way: llama.cpp logs from a thread that exit() waits for."""
+    """End with a reason, the ordinary way: llama.cpp logs from a thread that exit() waits for.
+
+    On a busy machine it does not always: the cause stands in a line that was not written yet.
+    """
+    time.sleep(LOG_S)
     missing = isinstance(error, ImportError)
     reason = f"xllamacpp is not usable here: {error}" if missing else str(error)
     os.write(2, f"{REASON_PREFIX}{reason or type(error).__name__}\n".encode("utf-8", "replace"))

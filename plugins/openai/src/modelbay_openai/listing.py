@@ -230,10 +230,10 @@ class Description:
 
 
 def tokens(value: object) -> int | None:
-    """A number of tokens or bytes; ``None`` for 0 and for what is none."""
+    """A number of tokens or bytes; ``None`` for less than one and for what is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return int(value) if 0 < value < 1 << 53 else None
+    return int(value) if 1 <= value < 1 << 53 else None
 
 
 def flag(value: object) -> bool | None:
