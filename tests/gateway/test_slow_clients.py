@@ -86,6 +86,26 @@ def test_a_refusal_does_not_wait_for_a_body_that_is_announced(start: Start) -> N
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_refusal_in_mid_body_says_that_the_connection_ends_and_arrives_whole(
+    start: Start,
+) -> None:
+    """Else a client keeps the connection, and its next request meets a closed one."""
+    served = start(desk(acme()), limits=Limits(body_bytes=1000))
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+    size = 9_000_000
+
+    for body in (
+        b"Content-Length: %d\r\n\r\n" % size + b"x" * size,
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % size + b"x" * size + b"\r\n0\r\n\r\n",
+    ):
+        with connected(served) as connection:
+            connection.sendall(head + body)
+            answer = rest(connection)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"connection: close\r\n" in answer
+        assert answer.endswith(b"}")
+
+
 def test_a_body_of_64_mib_is_read_and_one_byte_more_is_not(start: Start, raw: Raw) -> None:
     client = raw(start(desk(acme())))
 
@@ -97,10 +117,7 @@ def test_a_body_of_64_mib_is_read_and_one_byte_more_is_not(start: Start, raw: Ra
             left -= min(left, MIB)
 
     def post(size: int, *, announced: bool) -> tuple[int, str | None]:
-        # A connection of its own: after a refusal in mid-body the server closes it.
-        headers = {"connection": "close"}
-        if announced:
-            headers["content-length"] = str(size)
+        headers = {"content-length": str(size)} if announced else {}
         answer = client.post(PATH, content=pieces(size), headers=headers)
         return answer.status_code, answer.json().get("error", {}).get("code")
 

@@ -19,6 +19,7 @@ from modelbay_gateway.limits import Limits
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that none is closed under them
 GRACE_S = 5  # after the streams were told to end, what their last bytes may take
 BACKLOG = 2048
+LET_PASS_BYTES = 64 * 1024 * 1024  # of a body that nobody reads, so that its sender sees the answer
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -127,7 +128,9 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
         _size = 0  # of the one that has not ended
         _is_open = False
         _is_between = True  # nothing of a message has been read that has not ended
-        _unwanted = 0  # bytes of the body that came after the answer
+        _body = 0  # bytes of the body so far
+        _unwanted = 0  # of those, which came after the answer
+        _is_last = False  # the answer ends the connection; the rest of the body is let pass
         _timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -158,18 +161,25 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
 
         def on_message_begin(self) -> None:
             self._heads += 1
-            self._size, self._is_open, self._is_between, self._unwanted = 0, True, False, 0
+            self._size, self._is_open, self._is_between = 0, True, False
+            self._body = self._unwanted = 0
             self._wait(limits.head_s)
             super().on_message_begin()
 
         def on_headers_complete(self) -> None:
             self._is_open = False
             super().on_headers_complete()
+            self.cycle.transport = _Lingering(self.transport, self._end)
+            if _announced(self.headers) > limits.body_bytes:
+                self.cycle.keep_alive = False
 
         def on_body(self, body: bytes) -> None:
+            self._body += len(body)
+            if self._body > limits.body_bytes:
+                self.cycle.keep_alive = False  # said with the answer, so that nobody sends a next
             if self.cycle.response_complete:  # nobody reads it; a short rest is let pass
                 self._unwanted += len(body)
-                if self._unwanted > limits.body_bytes:
+                if self._unwanted > LET_PASS_BYTES:
                     self.transport.close()
             super().on_body(body)
 
@@ -177,9 +187,22 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
             self._is_between = True
             self._stop_waiting()
             super().on_message_complete()
+            if self._is_last:
+                self.transport.close()
+
+        def _end(self) -> None:
+            """Close once the body has been read: closed before, the answer is lost on its way."""
+            if self._is_between or not self.transport.can_write_eof():
+                self.transport.close()
+                return
+            self._is_last = True
+            self.transport.write_eof()
+            self._wait(limits.head_s)
 
         def _wait_on(self) -> None:
             """Wait for what has to come next."""
+            if self._is_last:
+                return
             if not self._is_between:
                 if not self._is_open:
                     self._wait(limits.body_idle_s)
@@ -238,3 +261,27 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
             self.transport.close()
 
     return Limited
+
+
+class _Lingering(asyncio.Transport):
+    """What an answer writes to; the end of the connection is somebody else's word."""
+
+    def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
+        self._transport = transport
+        self._end = end
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        self._end()
+
+
+def _announced(headers: list[tuple[bytes, bytes]]) -> int:
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            return int(value[:19])
+    return 0
