@@ -22,7 +22,8 @@ async def recognise(
 ) -> Server:
     """The server behind a list, by host name, by a header of its own, or by its owner.
 
-    Only a local server that none of this gives away is asked one thing more, its root.
+    Only a local server whose list names no owner, an empty one at most, is asked one thing more,
+    its root.
     """
     hosted = by_host(provider.base_url)
     if hosted is not UNKNOWN:
@@ -37,7 +38,7 @@ async def recognise(
         found = BY_OWNER.get(owners.pop())
         if found is not None:
             return found
-    if is_local(provider.base_url) and _LM_STUDIO_ROOT in await peek(provider, ""):
+    if owners <= {""} and is_local(provider.base_url) and _LM_STUDIO_ROOT in await peek(provider, ""):
         return BY_NAME["lmstudio"]
     return UNKNOWN
 
