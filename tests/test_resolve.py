@@ -216,3 +216,25 @@ def test_a_measurement_that_found_nothing_out_says_nothing() -> None:
     resolved = resolver.capabilities(DiscoveredModel(wire_id="m"), [measured("tools", None)])
 
     assert resolved.tools is True
+
+
+def test_models_of_which_the_same_is_said_share_their_capabilities_and_others_do_not() -> None:
+    rows = (TableRow(pattern="b*", facts=Facts(vision=True), evidence="card"),)
+    resolver = Resolver(config(), CapabilityTable(rows=rows))
+    first = DiscoveredModel(wire_id="a", facts=Facts(tools=True), evidence={"tools": "list"})
+    says_else = DiscoveredModel(wire_id="a3", facts=first.facts, evidence={"tools": "card"})
+
+    assert resolver.capabilities(first.called("a2")) is resolver.capabilities(first)
+    assert resolver.capabilities(first.called("b")).vision is True
+    assert resolver.capabilities(says_else).provenance["tools"].evidence == "card"
+    measurement = (measured("tools", False),)
+    assert resolver.capabilities(first, measurement).tools is False
+    assert resolver.capabilities(first).tools is True
+
+
+def test_what_is_shared_is_never_mistaken_for_what_has_gone() -> None:
+    """Objects get the ids of others that were freed."""
+    resolver = Resolver(config(), CapabilityTable())
+    for number in range(5000):
+        model = DiscoveredModel(wire_id="m", facts=Facts(context_window=number + 1))
+        assert resolver.capabilities(model).context_window == number + 1

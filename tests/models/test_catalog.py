@@ -59,3 +59,18 @@ def test_a_model_says_its_ref_and_its_wire_id() -> None:
     info = model("a/b", "desk")
 
     assert (info.id, info.wire_id) == ("desk/a/b", "a/b")
+
+
+def test_a_model_of_which_the_same_is_said_differs_in_its_name_alone() -> None:
+    said = {"facts": {"tools": True}, "evidence": {"tools": "a list"}, "state": "loaded"}
+    one = DiscoveredModel.model_validate({"wire_id": "a", **said})
+
+    other = one.called("b")
+
+    assert other == DiscoveredModel.model_validate({"wire_id": "b", **said})
+    assert other.model_dump_json() == one.model_dump_json().replace('"a"', '"b"')
+    assert one.wire_id == "a"
+    with pytest.raises(ValidationError):
+        other.wire_id = "c"
+    with pytest.raises(ValueError, match="empty"):
+        one.called("")

@@ -25,6 +25,7 @@ _NOBODY: dict[str, Provenance] = dict.fromkeys(FACT_NAMES, _UNKNOWN) | {
     "max_output_tokens": Provenance(layer="default", evidence="conservative default")
 }
 _EMPTY = Capabilities().__dict__
+_SHARED = 1024  # sets of capabilities that a provider's models may share
 
 Voice: TypeAlias = tuple[str, object, Provenance]
 Voices: TypeAlias = list[Voice]
@@ -33,7 +34,7 @@ Voices: TypeAlias = list[Voice]
 class Resolver:
     """Resolves the models of one provider. Made once; patterns are compiled once."""
 
-    __slots__ = ("_every", "_free", "_rows", "_same", "_user")
+    __slots__ = ("_any", "_every", "_free", "_rows", "_same", "_user")
 
     def __init__(self, config: ProviderConfig, table: CapabilityTable) -> None:
         self._user = [
@@ -50,55 +51,64 @@ class Resolver:
             )
             for row in table.rows
         ]
+        patterns = [pattern.pattern for pattern, _ in (*self._user, *self._rows)]
+        self._any = compile_pattern("|".join(patterns)).match if patterns else None
         every = Provenance(layer="table", evidence=table.every_model_evidence)
         self._every = _said(table.every_model, every)
         own = Provenance(layer="default", evidence="runs on your own hardware")
         self._free: Voices = [("prices", _FREE, own)] if table.local else []
-        self._same: dict[object, Capabilities] = {}
+        self._same: dict[object, tuple[Facts, dict[str, str], Capabilities]] = {}
 
     def capabilities(
         self, model: DiscoveredModel, measured: Sequence[Measurement] = ()
     ) -> Capabilities:
         """Every field from the first layer that knows it, and which one that was."""
-        before, live, after = self._layers(model)
-        # Lists of thousands say little of each: those of whom the same is said share the answer.
-        key = None
-        if not (live or measured):
-            key = (model.origin, *map(id, before), *map(id, after))
+        before, after = self._layers(model)
+        # Lists of thousands say the same of most: these share the answer. What an id in the key
+        # belongs to is kept beside it, so that nothing else can get that id.
+        facts, evidence = model.facts, model.evidence
+        told = id(evidence) if evidence else 0
+        key = (model.origin, id(facts), told, *map(id, before), *map(id, after))
+        if not measured:
             known = self._same.get(key)
             if known is not None:
-                return known
+                return known[2]
         values: dict[str, object] = {}
         provenance: dict[str, Provenance] = {}
-        for layer in (*before, _measured(measured), live, *after):
+        for layer in (*before, _measured(measured), _live(model), *after):
             for name, value, origin in layer:
                 if name not in provenance:
                     values[name] = value
                     provenance[name] = origin
         for name, origin in _NOBODY.items():
             provenance.setdefault(name, origin)
-        found = Capabilities.model_construct(**{**_EMPTY, **values, "provenance": provenance})
-        if key is not None:
-            self._same[key] = found
+        found = Capabilities.assembled({**_EMPTY, **values, "provenance": provenance})
+        if not measured:
+            if len(self._same) >= _SHARED:
+                self._same.clear()
+            self._same[key] = (facts, evidence, found)
         return found
 
     def voices(
         self, model: DiscoveredModel, measured: Sequence[Measurement] = ()
     ) -> Iterator[Voice]:
         """All that any layer says of this model, the strongest first: name, value, origin."""
-        before, live, after = self._layers(model)
-        for layer in (*before, _measured(measured), live, *after):
+        before, after = self._layers(model)
+        for layer in (*before, _measured(measured), _live(model), *after):
             yield from layer
 
-    def _layers(self, model: DiscoveredModel) -> "tuple[list[Voices], Voices, list[Voices]]":
-        """Above the measurements, the server's own, and below."""
+    def _layers(self, model: DiscoveredModel) -> "tuple[list[Voices], list[Voices]]":
+        """Above the measurements, and below what the server says."""
         wire_id = model.wire_id
-        before = [said for pattern, said in self._user if pattern.match(wire_id)]
-        after = [said for pattern, said in self._rows if pattern.match(wire_id)]
+        if self._any is None or self._any(wire_id) is None:
+            before, after = [], []
+        else:
+            before = [said for pattern, said in self._user if pattern.match(wire_id)]
+            after = [said for pattern, said in self._rows if pattern.match(wire_id)]
         after.append(self._every)
         if model.origin != "remote":
             after.append(self._free)
-        return before, _live(model), after
+        return before, after
 
 
 def _live(model: DiscoveredModel) -> "Voices":

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from modelbay.errors import ProtocolError
 from modelbay.models.capabilities import Facts, Prices
 from modelbay.models.catalog import DiscoveredModel
+from modelbay_openai.dialects import UNKNOWN
+from modelbay_openai.discovery import models_of
 from modelbay_openai.listing import Description, read_list
+from modelbay_openai.looks import Look
 
 OPENROUTER = {
     "id": "acme/big",
@@ -241,3 +244,29 @@ def test_nothing_a_server_sends_breaks_the_reader(body: object) -> None:
         return
     for entry in entries:
         described({**entry, "id": str(entry["id"])})
+
+
+_ENTRIES = st.fixed_dictionaries(
+    {"id": st.sampled_from(["a", "b", "c"])},
+    optional={
+        "created": st.integers(0, 9),
+        "owned_by": st.sampled_from(["x", "y"]),
+        "name": st.sampled_from(["a", "B"]),
+        "max_model_len": st.integers(1, 3),
+        "status": st.sampled_from(["loaded", "unloaded"]),
+        "meta": st.just({"n_ctx": 7}),
+    },
+)
+
+
+@given(st.lists(_ENTRIES, max_size=8), st.sampled_from([None, "a"]), st.booleans())
+def test_a_model_is_described_in_a_list_as_it_is_alone(
+    entries: list[dict[str, object]], loaded: str | None, has_more: bool
+) -> None:
+    """Although those of whom the same is said share the work."""
+    seen = Look(entries={"b": {"max_model_len": 5}} if has_more else {}, only_loaded=loaded)
+
+    def read(part: list[dict[str, object]]) -> list[DiscoveredModel]:
+        return models_of(part, UNKNOWN, seen, "local", {"host": "h"})
+
+    assert read(entries) == [model for entry in entries for model in read([entry])]

@@ -316,21 +316,23 @@ class Registry:
         ref = ModelRef(handle.id, model.wire_id)
         measured = () if self._ledger is None else self._ledger.read(ref, model)
         # Everything in it was checked when the plugin made its model.
-        return ModelInfo.model_construct(
-            ref=ref,
-            name=model.name or model.wire_id,
-            kind=handle.kind,
-            capabilities=handle.resolver.capabilities(model, measured),
-            state=model.state,
-            origin=model.origin,
-            aliases=model.aliases,
-            loaded_context=model.loaded_context,
-            size_bytes=model.size_bytes,
-            digest=model.digest,
-            family=model.family,
-            quantization=model.quantization,
-            problem=model.problem,
-            details=model.details,
+        return ModelInfo.assembled(
+            {
+                "ref": ref,
+                "name": model.name or model.wire_id,
+                "kind": handle.kind,
+                "capabilities": handle.resolver.capabilities(model, measured),
+                "state": model.state,
+                "origin": model.origin,
+                "aliases": model.aliases,
+                "loaded_context": model.loaded_context,
+                "size_bytes": model.size_bytes,
+                "digest": model.digest,
+                "family": model.family,
+                "quantization": model.quantization,
+                "problem": model.problem,
+                "details": model.details,
+            }
         )
 
     def _merge(self) -> None:
@@ -395,12 +397,10 @@ def _status(exc: ModelbayError, *, had_models: bool) -> ProviderStatus:
 
 def _names(provider_id: str, models: tuple[ModelInfo, ...]) -> dict[str, ModelInfo]:
     """Every composite id that means a model of this provider; an alias never hides a name."""
-    found: dict[str, ModelInfo] = {}
+    found = {f"{provider_id}/{model.ref.wire_id}": model for model in models}
     for model in models:
         for alias in model.aliases:
             found.setdefault(f"{provider_id}/{alias}", model)
-    for model in models:
-        found[f"{provider_id}/{model.ref.wire_id}"] = model
     return found
 
 

@@ -45,6 +45,16 @@ class DiscoveredModel(Frozen):
     problem: str | None = None
     details: JsonObject = {}
 
+    def called(self, wire_id: str) -> "DiscoveredModel":
+        """Another model of which the same is said; for lists that say the same of thousands.
+
+        Raises:
+            ValueError: The name is empty.
+        """
+        if not wire_id:
+            raise ValueError("a model's wire id is empty")
+        return DiscoveredModel.assembled({**self.__dict__, "wire_id": wire_id})
+
 
 class ModelInfo(Frozen):
     """One model as callers and plugins see it: discovered, and its capabilities resolved."""

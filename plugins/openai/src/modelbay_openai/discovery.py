@@ -21,7 +21,7 @@ from modelbay_openai.config import OpenAIOptions, options
 from modelbay_openai.dialects import BY_NAME, Server
 from modelbay_openai.failures import classify, explain
 from modelbay_openai.fingerprint import recognise
-from modelbay_openai.listing import Description, Entry, read_list
+from modelbay_openai.listing import Description, Entry, read_list, same_in_all
 from modelbay_openai.looks import Look, look
 from modelbay_openai.memory import memory
 
@@ -62,7 +62,26 @@ async def discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
     known = memory(provider)
     known.saw(server, seen.version)
     more = known.details()
-    return [_model(entry, server, seen, origin, more) for entry in listed.entries]
+    return models_of(listed.entries, server, seen, origin, more)
+
+
+def models_of(
+    entries: Sequence[Entry], server: Server, seen: Look, origin: Origin, more: JsonObject
+) -> list[DiscoveredModel]:
+    """All of them. Of those of whom a list says the same, only the first is read."""
+    found: list[DiscoveredModel] = []
+    described: dict[bytes, DiscoveredModel] = {}
+    for entry in entries:
+        name = str(entry["id"])
+        if name in seen.entries or name == seen.only_loaded:
+            found.append(_model(entry, server, seen, origin, more))
+            continue
+        said = same_in_all(entry)
+        known = described.get(said)
+        if known is None:
+            known = described[said] = _model(entry, server, seen, origin, more)
+        found.append(known.called(name))
+    return found
 
 
 def _model(

@@ -38,7 +38,11 @@ async def recognise(
         found = BY_OWNER.get(owners.pop())
         if found is not None:
             return found
-    if owners <= {""} and is_local(provider.base_url) and _LM_STUDIO_ROOT in await peek(provider, ""):
+    if (
+        owners <= {""}
+        and is_local(provider.base_url)
+        and _LM_STUDIO_ROOT in await peek(provider, "")
+    ):
         return BY_NAME["lmstudio"]
     return UNKNOWN
 

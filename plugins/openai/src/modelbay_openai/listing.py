@@ -7,6 +7,8 @@ them, and every fact says in which field it stood.
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
+import msgspec
+
 from modelbay.errors import ProtocolError
 from modelbay.models.capabilities import Facts, Prices
 from modelbay.models.catalog import DiscoveredModel, ModelState, Origin
@@ -103,6 +105,16 @@ def read_list(body: object) -> list[Entry]:
 
 
 _PLAIN = frozenset(("id", "object", "created", "owned_by"))  # what every list has, and no fact
+
+
+def same_in_all(entry: Entry) -> bytes:
+    """What an entry says of its model beside the name; equal ones describe equal models."""
+    if entry.keys() <= _PLAIN:
+        return b""
+    said = {name: value for name, value in entry.items() if name != "created"}
+    if "name" not in said and "display_name" not in said:  # these are held against the id
+        del said["id"]
+    return msgspec.json.encode(said)
 
 
 class Description:
