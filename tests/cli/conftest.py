@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ Invoke = Callable[..., click.testing.Result]
 
 
 @pytest.fixture
-def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     """The fake kind is installed, every real one switched off, and one provider configured."""
     packages, home = tmp_path / "packages", tmp_path / "home"
     home.mkdir()
@@ -110,7 +110,10 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
     found.setenv("FAKE_NOTES", str(tmp_path / "notes"))
     found.setenv("PYTHONPATH", os.pathsep.join([str(packages), *SOURCES]))
     found.configure({"id": "desk", "label": "Sam's desk"})
-    return found
+    yield found
+    for name, module in list(sys.modules.items()):  # another test's plugin may have the same name
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture
