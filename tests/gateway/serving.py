@@ -29,7 +29,7 @@ from modelbay_gateway.app import Gateway
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.limits import Limits
 from modelbay_gateway.security import Access
-from modelbay_gateway.server import Server, address_of, listen
+from modelbay_gateway.server import Server, address_of, listen, new_event_loop
 from modelbay_gateway.style import Style
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Served:
         self.server = server
         self.base_url = address_of(listening)
         self.port: int = listening.getsockname()[1]
-        self.loop = asyncio.new_event_loop()
+        self.loop = new_event_loop()
         self._listening = listening
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gateway")

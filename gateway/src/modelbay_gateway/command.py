@@ -118,6 +118,7 @@ def command(
     from modelbay.host.host import Host
     from modelbay_gateway.limits import MIB, Limits
     from modelbay_gateway.security import Access, key_for_this_run
+    from modelbay_gateway.server import new_event_loop
 
     _log_more(ctx, verbose)
     named = [
@@ -135,7 +136,8 @@ def command(
     )
     access.check()
     limits = Limits(body_bytes=max_body * MIB, active=max_active, drain_s=drain_s)
-    asyncio.run(_serve(found, access, limits, reasoning_field, port))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_serve(found, access, limits, reasoning_field, port))
 
 
 async def _serve(

@@ -53,6 +53,15 @@ def listen(host: str, port: int) -> socket.socket:
     return made
 
 
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """The loop to serve on: uvloop's on the systems it is made for."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 def address_of(listening: socket.socket) -> str:
     """The base address, as people type it."""
     host, port = listening.getsockname()[:2]
