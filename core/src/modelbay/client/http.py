@@ -215,7 +215,9 @@ async def open_stream(
         watchdog = Watchdog(
             total_s=total_s, first_s=first_s, idle_s=pause_s, what=f"provider '{provider.id}'"
         )
-    log.debug("-> %s %s", method, _shown(url))
+    is_told = log.isEnabledFor(logging.DEBUG)
+    if is_told:
+        log.debug("-> %s %s", method, _shown(url))
     connections = provider.resources.connections(url)
     if connections is None:
         opened = _through_library(provider, method, url, sent, content, watchdog, anonymous)
@@ -225,7 +227,8 @@ async def open_stream(
         )
     try:
         async with opened as response:
-            log.debug("<- %s %s %s", response.status, method, _shown(url))
+            if is_told:
+                log.debug("<- %s %s %s", response.status, method, _shown(url))
             yield response
     except BackendTimeoutError as exc:
         exc.provider_id = exc.provider_id or provider.id

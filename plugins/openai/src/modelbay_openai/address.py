@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from modelbay.context import ProviderContext
@@ -40,11 +41,13 @@ def native(provider: ProviderContext, path: str) -> str:
     return f"{_NATIVE.sub('', provider.base_url)}/{path}"
 
 
+@lru_cache(maxsize=256)
 def by_host(base_url: str) -> Server:
     """The hosted service at this address."""
     return BY_HOST.get(urlsplit(base_url).hostname or "", UNKNOWN)
 
 
+@lru_cache(maxsize=256)
 def is_local(base_url: str) -> bool:
     """Whether this address is of the user's own machine or network."""
     host = urlsplit(base_url).hostname or ""
