@@ -4,6 +4,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -20,6 +21,8 @@ from cli.bench import (
     typed,
 )
 from cli.conftest import install
+from modelbay_cli.installing import wishes
+from modelbay_cli.installing.requirement import Requirement
 
 __all__ = ["bench"]  # a fixture
 
@@ -158,10 +161,10 @@ def wrapper_missing(bench: Bench) -> Apply:
 
 
 def uninstalled(bench: Bench, dist: str) -> Apply:
-    """`pip uninstall`, as far as it concerns a folder on the path."""
+    """`plugin uninstall`, as far as it concerns a folder on the path."""
 
     def remove(found: dict[str, str]) -> None:
-        assert f"pip uninstall {dist}" in found["fix"].replace(" -y", "")
+        assert f"modelbay plugin uninstall {dist}" in found["fix"]
         for path in bench.installation.packages.glob(f"{dist.replace('-', '_')}*"):
             subprocess.run(["rm", "-r", str(path)], check=True)
 
@@ -170,13 +173,57 @@ def uninstalled(bench: Bench, dist: str) -> Apply:
 
 @CASES.add("plugin_broken")
 def plugin_broken(bench: Bench) -> Apply:
+    return broken(bench, "raise RuntimeError")
+
+
+@CASES.add("plugin_dependency_missing")
+def plugin_dependency_missing(bench: Bench) -> Apply:
+    return broken(bench, "import nothing_of_that_name")
+
+
+@CASES.add("plugin_incompatible")
+def plugin_incompatible(bench: Bench) -> Apply:
+    apply = broken(bench, "raise AssertionError('imported')")
+    metadata = bench.installation.packages / "modelbay_bad-1.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text() + "Requires-Dist: modelbay-core>=99\n")
+    return apply
+
+
+@CASES.add("plugin_contract")
+def plugin_contract(bench: Bench) -> Apply:
+    sound, at = SOURCE.read_text(), "    provider.options(Options)\n"
+    assert at in sound
+    return broken(bench, sound.replace(at, "    raise RuntimeError\n"))
+
+
+@CASES.add("plugin_prints")
+def plugin_prints(bench: Bench) -> Apply:
+    apply = broken(bench, SOURCE.read_text() + "\nprint('hello')\n")
+
+    def upgraded(found: dict[str, str]) -> None:
+        assert found["fix"].startswith("modelbay plugin upgrade modelbay-bad ")
+        apply({**found, "fix": "modelbay plugin uninstall modelbay-bad"})
+
+    return upgraded
+
+
+@CASES.add("plugin_missing")
+def plugin_missing(bench: Bench) -> Apply:
     bench.configure(bench.lab().url)
-    install(
-        bench.installation.packages,
-        "modelbay-bad",
-        "[modelbay]\nbad = modelbay_bad\n",
-        "import nothing_of_that_name",
-    )
+    path = bench.installation.home / "data" / "plugins.json"
+    wishes.add(path, [Requirement("modelbay-gone", "modelbay-gone")])
+
+    def sync(found: dict[str, str]) -> None:
+        assert found["fix"] == "modelbay plugin sync"
+        install(bench.installation.packages, "modelbay-gone", "")
+
+    return sync
+
+
+def broken(bench: Bench, source: str) -> Apply:
+    sys.modules.pop("modelbay_bad", None)  # each test's is another module of that name
+    bench.configure(bench.lab().url)
+    install(bench.installation.packages, "modelbay-bad", "[modelbay]\nbad = modelbay_bad\n", source)
     return uninstalled(bench, "modelbay-bad")
 
 

@@ -52,7 +52,8 @@ def test_every_code_stands_in_one_group_and_is_used() -> None:
     grouped = [code for group in GROUPS.values() for code in group]
     sources = "".join(
         path.read_text()
-        for path in (ROOT / "cli/src/modelbay_cli/diagnosis").glob("*.py")
+        for folder in ("diagnosis", "installing")
+        for path in (ROOT / "cli/src/modelbay_cli" / folder).glob("*.py")
         if path.name != "codes.py"
     )
 

@@ -1,6 +1,7 @@
 """Mirrors modelbay_cli/installing/listing.py: each plugin, its state and the reason for it."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -72,6 +73,7 @@ def test_a_sound_plugin_is_shown_with_all_that_is_known(
         "api_range": "<1,>=0.1",
         "hooks": ["capabilities", "discover_models", "stream_chat", "manage"],
         "state": "ok",
+        "code": "",
         "reason": "",
         "hint": "",
         "entry_point": "modelbay_acme",
@@ -100,7 +102,7 @@ def test_a_disabled_plugin_is_listed_and_not_imported(
         ("raise RuntimeError('boom')", "cannot be imported: RuntimeError: boom"),
         ("def", "cannot be imported: SyntaxError"),
         ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
-        ("import nothing_like_it", "cannot be imported: ModuleNotFoundError"),
+        ("import nothing_like_it", "needs the module 'nothing_like_it'"),
         (HOOKS.replace("def manage", "def managed"), "does not fit this core"),
         (HOOKS.replace("@hookimpl\ndef manage", "def manage"), "lacks manage"),
         (HOOKS.replace("(provider, action)", "(provider, deed)"), "does not fit this core"),
@@ -114,7 +116,7 @@ def test_a_broken_plugin_says_why_and_how_to_be_rid_of_it(
     row = found["acme"]
     assert (row["state"], row["hooks"]) == ("broken", None)
     assert reason in row["reason"]
-    assert row["hint"] == "modelbay plugin uninstall modelbay-acme"
+    assert "modelbay plugin uninstall modelbay-acme" in row["hint"]
     assert found["fake"]["state"] == "ok"  # the others work
 
 
@@ -159,12 +161,18 @@ def test_a_table_has_a_row_for_each_and_a_hint_for_those_in_trouble(
     assert lines[0] == ["KIND", "DISTRIBUTION", "VERSION", "CORE", "HOOKS", "STATE", "REASON"]
     states = {line[0]: line[5] for line in lines[1:]}
     assert (states["acme"], states["fake"]) == ("broken", "ok")
-    assert "acme: modelbay plugin uninstall modelbay-acme\n" in done.stderr
+    fix = "modelbay plugin upgrade modelbay-acme   # or: modelbay plugin uninstall modelbay-acme"
+    assert f"acme: {fix}\n" in done.stderr
+    assert "[plugin_broken]" in done.stdout
 
 
 def test_a_slow_import_is_named_with_its_time(
     invoke: Invoke, installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modelbay_cli.commands.plugin._SLOW_S", 0.0)
+    monkeypatch.setattr("modelbay_cli.installing.trouble.SLOW_S", 0.0)
     put(installation, "acme", HOOKS)
-    assert "acme: its import took 0." in invoke("plugin", "list").stderr
+    row = listed(invoke)["acme"]
+    assert (row["state"], row["code"]) == ("ok", "plugin_slow")
+    assert row["reason"].startswith("its import took 0.")
+    off = os.environ["MODELBAY_DISABLE"]
+    assert row["hint"] == f"export MODELBAY_DISABLE={off},acme"

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import tokenize
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
 
 from cli.conftest import Invoke, install
+from modelbay.host.versions import core_range, fit
 from modelbay_cli.scaffold import STYLES, PluginName, Style, plugin_name, write
 
 SHARED = {
@@ -105,6 +107,26 @@ def test_a_plugin_is_small(style: Style, limit: int, tmp_path: Path) -> None:
         path.name: code_lines(path.read_text()) for path in package.iterdir() if path.name in PLUGIN
     }
     assert sum(counted.values()) <= limit, counted
+
+
+@pytest.mark.parametrize("kind", ["acme", "acme-cloud"])
+@pytest.mark.parametrize("style", STYLES)
+def test_its_project_is_small_and_says_all_that_is_read_without_importing(
+    style: Style, kind: str, tmp_path: Path
+) -> None:
+    name = plugin_name(kind)
+    write(name, style, tmp_path / "new")
+    text = (tmp_path / "new" / "pyproject.toml").read_text()
+    project = tomllib.loads(text)["project"]
+
+    assert len([line for line in text.splitlines() if line.strip()]) <= 14
+    assert core_range(project["dependencies"]) == ">=0.1,<1"
+    assert fit(core_range(project["dependencies"])) == "fits"
+    assert project["entry-points"] == {
+        "modelbay": {kind: f"{name.package}.plugin"},
+        "modelbay.simulators": {kind: f"{name.package}.simulator:demo"},
+        "modelbay.targets": {kind: f"{name.package}.target:target"},
+    }
 
 
 @pytest.mark.parametrize("kind", ["acme", "a-long-name-of-a-kind-as-allowed"])

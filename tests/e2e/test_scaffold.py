@@ -20,7 +20,7 @@ PLUGINS = (("acme", "openai"), ("zenith", "native"))
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A virtual environment with core, cli and the OpenAI plugin, made from the checkout."""
+    """A virtual environment outside the tree with the wheels of core, cli and the OpenAI plugin."""
 
     bin: Path
     work: Path
@@ -60,7 +60,10 @@ def fresh(bare_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     work = folder / "work"
     work.mkdir()
     made = Environment(folder / "venv" / "bin", work, env)
-    made.done("pip", "install", "--quiet", *(f"{folder}/tree/{part}" for part in PARTS))
+    parts = [f"{folder}/tree/{part}" for part in PARTS]
+    wheels = folder / "wheels"
+    made.done("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), *parts)
+    made.done("pip", "install", "--quiet", *map(str, sorted(wheels.iterdir())))
     return made
 
 
@@ -77,6 +80,7 @@ def test_a_new_plugin_is_found_and_green_after_three_commands(
     assert json.loads(report.read_text())["level"] == "gold"
     row = fresh.listed()[name]
     assert (row["state"], row["dist"], row["wished"]) == ("ok", f"modelbay-{name}", True)
+    assert (row["code"], row["reason"]) == ("", "")
     assert row["api_range"] == "<1,>=0.1"
     own = fresh.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"./modelbay-{name}")
     assert own.returncode == 0, own.stdout[-2000:]
@@ -106,7 +110,7 @@ def test_a_plugin_that_breaks_is_listed_and_removed(fresh: Environment) -> None:
     (folder / "plugin.py").write_text("raise RuntimeError('broken on purpose')\n")
 
     found = fresh.listed()
-    assert found["acme"]["state"] == "broken"
+    assert (found["acme"]["state"], found["acme"]["code"]) == ("broken", "plugin_broken")
     assert "broken on purpose" in str(found["acme"]["reason"])
     assert found["zenith"]["state"] == "ok"
 

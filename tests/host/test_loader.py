@@ -135,7 +135,7 @@ def test_every_plugin_has_a_manager_of_its_own(site: Site) -> None:
 
 
 BROKEN = [
-    ("import nothing_like_this", "ModuleNotFoundError: No module named 'nothing_like_this'"),
+    ("import nothing_like_this", "needs the module 'nothing_like_this', which is not installed"),
     ("def broken(:\n", "SyntaxError: "),
     ("raise SystemExit(3)", "SystemExit: 3"),
     ("raise RuntimeError('no licence')", "RuntimeError: no licence"),
@@ -212,8 +212,62 @@ def test_of_two_distributions_with_one_kind_the_first_by_name_has_it(site: Site)
         ("Zeta", "duplicate", "the kind 'acme' of Zeta is taken by alpha"),
     ]
     assert found.plugins[1].error is not None
-    assert found.plugins[1].error.hint == "pip uninstall Zeta   # or alpha"
+    assert found.plugins[1].error.hint == "modelbay plugin uninstall Zeta   # or alpha"
     assert "mb_z" not in sys.modules
+
+
+@pytest.mark.parametrize("requires", ["", "modelbay-core>=99"])
+def test_one_that_cannot_be_loaded_takes_no_kind_from_one_that_can(
+    site: Site, requires: str
+) -> None:
+    site.add("alpha", {"acme": "mb_a"}, requires=requires, mb_a="raise RuntimeError")
+    site.add("Zeta", {"acme": "mb_z"}, mb_z=PLUGIN)
+
+    found = site.load()
+
+    state = "duplicate" if requires else "broken"
+    assert {p.dist: p.state for p in found.plugins} == {"alpha": state, "Zeta": "ok"}
+    left = [p.dist for p in found.plugins if p.state != "duplicate"]
+    assert left[-1] == "Zeta"
+
+
+def test_one_that_is_not_for_this_core_is_not_imported_even_when_it_is_alone(site: Site) -> None:
+    site.add("modelbay-acme", {"acme": "mb_acme"}, requires="modelbay-core<0.0.1", mb_acme="1/0")
+
+    plugin = only(site.load())
+
+    assert (plugin.state, plugin.requires) == ("incompatible", "<0.0.1")
+    assert "is too old" in str(plugin.error)
+    assert "mb_acme" not in sys.modules
+
+
+def test_one_that_is_switched_off_is_disabled_whatever_its_range(site: Site) -> None:
+    site.add("modelbay-acme", {"acme": "mb_acme"}, requires="modelbay-core<0.0.1", mb_acme="1/0")
+
+    assert states(site.load(MODELBAY_DISABLE="acme")) == {"acme": "disabled"}
+
+
+def test_the_time_an_import_takes_is_known(site: Site) -> None:
+    site.add("modelbay-acme", {"acme": "mb_acme"}, mb_acme=PLUGIN)
+    times = [10.0, 13.0]
+
+    def distributions() -> Iterator[importlib_metadata.Distribution]:
+        yield from importlib_metadata.distributions(path=[str(site.path)])  # type: ignore[misc] # typed as a narrower protocol
+
+    plugin = only(load_plugins({}, distributions=distributions, clock=lambda: times.pop(0)))
+
+    assert (plugin.state, plugin.took_s) == ("ok", 3.0)
+
+
+def test_what_a_plugin_prints_when_it_is_imported_is_noted(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.add("modelbay-acme", {"acme": "mb_acme"}, mb_acme=f"print('hello')\n{PLUGIN}")
+
+    plugin = only(site.load())
+
+    assert (plugin.state, plugin.printed) == ("ok", True)
+    assert capsys.readouterr() == ("", "hello\n")
 
 
 @pytest.mark.parametrize("names", ["acme", "acme.cpp", "other, acme ,", "acme,acme"])
@@ -333,6 +387,20 @@ def test_a_wrapper_that_is_named_stands_around_every_call(site: Site) -> None:
     assert hasattr(answer, "__aiter__")
 
 
+def test_the_first_wrapper_that_is_named_stands_outside(site: Site) -> None:
+    wrapped(site, WRAPPER.replace("calls = []", "from mb_order import calls"))
+    (site.path / "mb_order.py").write_text("calls = []\n")
+    inner = WRAPPER.replace("calls = []", "from mb_order import calls")
+    inner = inner.replace("before", "inner before").replace("after", "inner after")
+    site.add("modelbay-inner", {"inner": "mb_inner"}, group="modelbay.wrappers", mb_inner=inner)
+
+    plugin = only(site.load(wrappers=("trace", "inner")))
+
+    assert plugin.manager is not None
+    plugin.manager.hook.stream_chat(provider=None, request=None, model=None)
+    assert sys.modules["mb_order"].calls == ["before", "inner before", "inner after", "after"]
+
+
 def test_a_wrapper_alone_does_not_make_a_plugin_whole(site: Site) -> None:
     wrapped(site)
     site.add(
@@ -380,5 +448,7 @@ def test_the_installed_environment_can_be_read() -> None:
     found = load_plugins({"MODELBAY_DISABLE": ""})
 
     assert [
-        p for p in found.plugins if p.state not in ("ok", "disabled", "broken", "duplicate")
+        p
+        for p in found.plugins
+        if p.state not in ("ok", "disabled", "broken", "duplicate", "incompatible")
     ] == []

@@ -4,12 +4,18 @@ Looked for only when a name is not one of ours, or when all of them are to be li
 metadata of everything that is installed takes longer than most commands.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from modelbay.host.entry_points import Found
+
 GROUP = "modelbay.commands"
+KINDS = "modelbay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ def find_command(name: str) -> click.Command | None:
     Raises:
         PluginLoadError: It is there and cannot be loaded.
     """
-    return next((_load(*found) for found in _offers() if found[0] == name), None)
+    return next((_load(found) for found in _offers() if found.name == name), None)
 
 
 def all_commands() -> list[PluginCommand]:
@@ -35,46 +41,44 @@ def all_commands() -> list[PluginCommand]:
     from modelbay.errors import PluginLoadError
 
     listed: dict[str, PluginCommand] = {}
-    for name, dist, entry in _offers():
+    for entry in _offers():
         try:
-            summary = _load(name, dist, entry).get_short_help_str(60)
+            summary = _load(entry).get_short_help_str(60)
         except PluginLoadError as exc:
             summary = f"(broken: {exc.message})"
-        listed.setdefault(name, PluginCommand(name, dist, summary))
+        listed.setdefault(entry.name, PluginCommand(entry.name, entry.dist, summary))
     return [listed[name] for name in sorted(listed)]
 
 
-def _offers() -> Iterator[tuple[str, str, object]]:
-    """Name, distribution and entry point, one distribution at a time.
+def _offers() -> "Iterator[Found]":
+    """Name, distribution and entry point, in the order of the path.
 
-    One damaged distribution would make ``entry_points()`` lose all; `modelbay doctor` names it.
+    None of a distribution whose kind ``MODELBAY_DISABLE`` names: nothing of it is imported.
     """
-    import importlib_metadata
+    from modelbay.host.entry_points import installed_distributions, read_entry_points
 
-    for dist in importlib_metadata.distributions():
-        try:
-            entries = [entry for entry in dist.entry_points if entry.group == GROUP]
-            name = dist.metadata["Name"]
-        except Exception:  # noqa: S112 - damaged in whatever way, and reported by doctor
-            continue
-        for entry in entries:
-            yield entry.name, str(name), entry
+    # `modelbay doctor` names those whose metadata is damaged.
+    found, _ = read_entry_points(installed_distributions(), (KINDS, GROUP))
+    off = {name.strip() for name in os.environ.get("MODELBAY_DISABLE", "").split(",")}
+    disabled = {entry.dist for entry in found[KINDS] if entry.name in off}
+    yield from (entry for entry in found[GROUP] if entry.dist not in disabled)
 
 
-def _load(name: str, dist: str, entry: object) -> click.Command:
+def _load(entry: "Found") -> click.Command:
     from modelbay.errors import PluginLoadError
+    from modelbay.host.importing import import_guarded
+    from modelbay.host.versions import misfit
 
-    hint = f"pip install --upgrade {dist}   # or: pip uninstall {dist}"
-    try:
-        command = entry.load()  # type: ignore[attr-defined] # any version's EntryPoint
-    except (Exception, SystemExit) as exc:  # whatever a stranger's module does when imported
+    what, dist = f"the command '{entry.name}' of {entry.dist}", entry.dist
+    unfit = misfit(what, dist, entry.version, entry.requires)
+    if unfit is not None:
+        raise PluginLoadError(unfit[0], hint=unfit[1])
+    done = import_guarded(entry.load, what, dist, entry.value)
+    if done.error is not None:
+        raise done.error
+    if not isinstance(done.module, click.Command):
         raise PluginLoadError(
-            f"the command '{name}' of {dist} cannot be imported: {type(exc).__name__}: {exc}",
-            hint=hint,
-        ) from exc
-    if not isinstance(command, click.Command):
-        raise PluginLoadError(
-            f"the command '{name}' of {dist} is {type(command).__name__}, no click command",
-            hint=hint,
+            f"{what} is {type(done.module).__name__}, no click command",
+            hint=f"modelbay plugin upgrade {dist}   # or: modelbay plugin uninstall {dist}",
         )
-    return command
+    return done.module

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from modelbay.testing.conformance.report import Level
 
 LEVELS = ("bronze", "silver", "gold")
-_SLOW_S = 1.0  # an import that everybody who starts modelbay waits for
 
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Print the command and do not run it."
@@ -266,13 +265,13 @@ def list_(as_json: bool) -> None:
     for row in found:
         if row.hint and row.state != "disabled":
             err.line(f"{row.kind or row.dist}: {row.hint}", style="dim")
-        if row.import_s >= _SLOW_S:
-            err.line(f"{row.kind}: its import took {row.import_s:.1f} s", style="warning")
 
 
 def _cells(row: Row) -> list[str]:
     hooks = NOTHING if row.hooks is None else str(len(row.hooks))
-    cells = (row.kind, row.dist, row.version, row.api_range, hooks, row.state, row.reason)
+    told = row.state != "disabled" and row.code
+    reason = f"{row.reason} [{row.code}]" if told else row.reason
+    cells = (row.kind, row.dist, row.version, row.api_range, hooks, row.state, reason)
     return [cell or NOTHING for cell in cells]
 
 

@@ -26,6 +26,12 @@ _CONFIG = (
     (r"this is no KIND://", "dsn_malformed"),
     (r"is not known here", "unknown_key"),
 )
+# What the loader says of a plugin.
+_PLUGIN = (
+    ("cannot be imported", "plugin_broken"),
+    ("which is not installed", "plugin_dependency_missing"),
+    ("it is for modelbay-core", "plugin_incompatible"),
+)
 _CERTIFICATES = {
     "expired": "certificate_expired",
     "not_yet_valid": "certificate_not_yet_valid",
@@ -134,7 +140,7 @@ def _plugin(patient: Patient) -> Finding:
         return patient.finding("kind_not_installed")
     if patient.problem.code == "plugin_contract_error":
         return patient.finding("plugin_contract")
-    code = "plugin_broken" if "cannot be imported" in message else "plugin_mismatch"
+    code = next((code for words, code in _PLUGIN if words in message), "plugin_mismatch")
     return patient.finding(code)
 
 

@@ -57,19 +57,36 @@ PLUGINS: dict[str, Meaning] = {
     "kind_disabled": Meaning(
         "a provider is of a kind that MODELBAY_DISABLE switches off", "unset MODELBAY_DISABLE"
     ),
-    "kind_duplicate": Meaning("two packages bring one kind", "pip uninstall PACKAGE"),
+    "kind_duplicate": Meaning("two packages bring one kind", "modelbay plugin uninstall PACKAGE"),
     "plugin_broken": Meaning(
-        "a plugin cannot be imported", "pip install --force-reinstall PACKAGE"
+        "a plugin cannot be imported", "modelbay plugin upgrade PACKAGE, or uninstall it"
+    ),
+    "plugin_dependency_missing": Meaning(
+        "a plugin needs a module that is not installed", "modelbay plugin install PACKAGE"
+    ),
+    "plugin_incompatible": Meaning(
+        "a plugin is for other versions of modelbay-core, and is not imported",
+        "modelbay plugin upgrade PACKAGE, or uninstall it",
     ),
     "plugin_mismatch": Meaning(
-        "a plugin's hooks do not fit this core", "pip install --upgrade PACKAGE"
+        "a plugin's hooks do not fit this core", "modelbay plugin upgrade PACKAGE, or uninstall it"
     ),
     "plugin_contract": Meaning(
-        "a plugin broke a promise while it ran", "pip install --upgrade PACKAGE"
+        "a plugin broke a promise when it was asked",
+        "modelbay plugin upgrade PACKAGE, or uninstall it",
+    ),
+    "plugin_slow": Meaning(
+        "a plugin's import takes seconds, at every start", "export MODELBAY_DISABLE=KIND"
+    ),
+    "plugin_prints": Meaning(
+        "a plugin prints when it is imported", "modelbay plugin upgrade PACKAGE"
+    ),
+    "plugin_missing": Meaning(
+        "a plugin was asked for and is not installed any more", "modelbay plugin sync"
     ),
     "package_damaged": Meaning("a package's metadata cannot be read", "rm -r FOLDER"),
     "command_broken": Meaning(
-        "a package's command cannot be loaded", "pip install --upgrade PACKAGE"
+        "a package's command cannot be loaded", "modelbay plugin upgrade PACKAGE, or uninstall it"
     ),
 }
 

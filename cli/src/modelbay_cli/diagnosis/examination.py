@@ -26,7 +26,13 @@ from modelbay_cli.output import shown_url
 
 # A usual address at which nothing, or somebody else, answers: nobody said it should.
 _NOBODY_HOME = {"backend_unreachable", "backend_timeout", "wrong_server"}
-_PLUGIN_CODES = {"plugin_broken", "plugin_mismatch", "plugin_contract"}
+_PLUGIN_CODES = {
+    "plugin_broken",
+    "plugin_dependency_missing",
+    "plugin_incompatible",
+    "plugin_mismatch",
+    "plugin_contract",
+}
 _KEYS_CODES = {"keys_exposed", "keys_damaged"}
 _SKEW_S = 300.0
 

@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from modelbay import Host
-from modelbay.errors import PluginContractError, PluginError
+from modelbay.errors import ConfigError
 from modelbay.host.loader import Plugin
 from modelbay_cli import plugins
 from modelbay_cli.diagnosis.finding import Finding
 from modelbay_cli.diagnosis.report import PluginCheck
+from modelbay_cli.installing import inventory, wishes
+from modelbay_cli.installing.trouble import Trouble, troubles
 
 _NOT_INSTALLED = "not installed"
 
@@ -18,12 +20,16 @@ _NOT_INSTALLED = "not installed"
 def look_at_plugins(host: Host) -> tuple[list[PluginCheck], list[Finding]]:
     """Every plugin as a row, and what is wrong with any."""
     found: list[Finding] = []
-    for plugin in host.plugins:
-        if plugin.error is not None:
-            found.append(_finding(plugin, plugin.error))
+    rows: list[PluginCheck] = []
+    for plugin, seen in zip(host.plugins, troubles(host.installed, host.env), strict=True):
+        rows.append(_row(plugin, seen))
+        if seen is not None:
+            subject = f"plugin {plugin.kind}"
+            found.append(Finding(seen.level, seen.code, subject, seen.reason, seen.fix, seen.error))
     found += (_damaged(name, reason, host.file.wrappers) for name, reason in host.installed.damaged)
     found += _commands()
-    return [_row(plugin) for plugin in host.plugins], found
+    found += _missing(host)
+    return rows, found
 
 
 def look_at_wrappers(host: Host) -> list[Finding]:
@@ -32,27 +38,14 @@ def look_at_wrappers(host: Host) -> list[Finding]:
     return [
         _damaged(name, reason, wanted)
         for name, reason in host.installed.damaged
-        if name.removeprefix("wrapper ") in wanted
+        if name.removeprefix("wrapper ") in map(_wrapper_name, wanted)
     ]
-
-
-def _finding(plugin: Plugin, error: PluginError) -> Finding:
-    subject, dist = f"plugin {plugin.kind}", shlex.quote(plugin.dist)
-    if plugin.state == "duplicate":
-        return Finding.of("warning", "kind_duplicate", subject, error, f"pip uninstall -y {dist}")
-    if isinstance(error, PluginContractError):
-        code, fix = "plugin_contract", f"pip install --upgrade {dist}"
-    elif "cannot be imported" in error.message:
-        code, fix = "plugin_broken", f"pip install --force-reinstall {dist}"
-    else:
-        code, fix = "plugin_mismatch", f"pip install --upgrade {dist} modelbay-core"
-    return Finding.of("error", code, subject, error, f"{fix}   # or: pip uninstall {dist}")
 
 
 def _damaged(name: str, reason: str, wrappers: Sequence[str]) -> Finding:
     wrapper = name.removeprefix("wrapper ")
-    if wrapper in wrappers:
-        left = [one for one in wrappers if one != wrapper]
+    if wrapper in map(_wrapper_name, wrappers):
+        left = [one for one in wrappers if _wrapper_name(one) != wrapper]
         kept = f"set wrappers {shlex.quote(json.dumps(left))}" if left else "unset wrappers"
         missing = _NOT_INSTALLED in reason
         return Finding(
@@ -60,7 +53,7 @@ def _damaged(name: str, reason: str, wrappers: Sequence[str]) -> Finding:
             "wrapper_missing" if missing else "wrapper_broken",
             f"wrapper {wrapper}",
             reason if missing else f"it cannot be loaded: {reason}",
-            f"modelbay config {kept}   # or install it",
+            f"modelbay config {kept}   # or {'install it' if missing else 'mend its settings'}",
         )
     place = re.search(r"\((/.*|[A-Za-z]:.*)\)$", name)
     return Finding(
@@ -83,11 +76,37 @@ def _commands() -> Iterator[Finding]:
                 "command_broken",
                 f"command {command.name}",
                 command.summary.removeprefix("(broken: ").removesuffix(")"),
-                f"pip install --upgrade {dist}   # or: pip uninstall {dist}",
+                f"modelbay plugin upgrade {dist}   # or: modelbay plugin uninstall {dist}",
             )
 
 
-def _row(plugin: Plugin) -> PluginCheck:
+def _missing(host: Host) -> Iterator[Finding]:
+    """What `modelbay plugin install` once installed, and a new environment has lost."""
+    try:
+        wished = wishes.read(wishes.place(host.env))
+    except ConfigError as exc:
+        fix = exc.hint or "modelbay plugin list"
+        yield Finding.of("warning", "other", "list of wished plugins", exc, fix)
+        return
+    present = inventory.installed() if wished else {}
+    for one in wished:
+        if one.name not in present:
+            yield Finding(
+                "warning",
+                "plugin_missing",
+                f"plugin {one.name}",
+                f"it was asked for as {one.spec}, and is not installed",
+                "modelbay plugin sync",
+            )
+
+
+def _wrapper_name(switched_on: str) -> str:
+    """Of ``NAME:SETTINGS``, as it stands in the file."""
+    return switched_on.partition(":")[0]
+
+
+def _row(plugin: Plugin, seen: Trouble | None) -> PluginCheck:
+    failed = seen is not None and seen.level == "error"
     return PluginCheck(
         kind=plugin.kind,
         aliases=plugin.aliases,
@@ -95,7 +114,7 @@ def _row(plugin: Plugin) -> PluginCheck:
         version=plugin.version,
         requires=plugin.requires,
         entry_point=plugin.entry_point,
-        state=plugin.state,
+        state="broken" if failed and plugin.state == "ok" else plugin.state,
         took_s=plugin.took_s,
-        problem=None if plugin.error is None else plugin.error.message,
+        problem=None if seen is None else seen.reason,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from modelbay.host.loader import Plugin, load_plugins
 from modelbay.models.frozen import JsonObject
 from modelbay_cli.installing.requirement import Requirement, normal
+from modelbay_cli.installing.trouble import Trouble, troubles
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,8 @@ class Row:
         api_range: The range of modelbay-core it was written for, from its metadata.
         hooks: The hooks it implements; ``None`` for one that was not imported.
         state: One of `modelbay.host.loader.PluginState`, ``damaged`` or ``missing``.
-        reason: Why it is not there; empty for one that works.
+        code: The diagnosis, as `modelbay doctor` gives it; empty if nothing is wrong.
+        reason: Why it is not there, or what is wrong with one that works.
         hint: What to type.
         wished: It is in the wish list.
     """
@@ -27,6 +29,7 @@ class Row:
     api_range: str
     hooks: tuple[str, ...] | None
     state: str
+    code: str = ""
     reason: str = ""
     hint: str = ""
     aliases: tuple[str, ...] = ()
@@ -43,6 +46,7 @@ class Row:
             "api_range": self.api_range,
             "hooks": None if self.hooks is None else list(self.hooks),
             "state": self.state,
+            "code": self.code,
             "reason": self.reason,
             "hint": self.hint,
             "entry_point": self.entry_point,
@@ -63,23 +67,35 @@ def rows(
     """
     names, here = {one.name for one in wishes}, set(present)
     installed = load_plugins(env)
-    found = [_row(plugin, normal(plugin.dist) in names) for plugin in installed.plugins]
+    found = [
+        _row(plugin, trouble, normal(plugin.dist) in names)
+        for plugin, trouble in zip(installed.plugins, troubles(installed, env), strict=True)
+    ]
     found += [
         Row(
-            "", name, "", "", None, "damaged", f"its metadata cannot be read: {reason}", "pip check"
+            kind="",
+            dist=name,
+            version="",
+            api_range="",
+            hooks=None,
+            state="damaged",
+            code="package_damaged",
+            reason=f"its metadata cannot be read: {reason}",
+            hint="modelbay doctor   # shows its folder",
         )
         for name, reason in installed.damaged
     ]
     found += [
         Row(
-            "",
-            one.name,
-            "",
-            "",
-            None,
-            "missing",
-            f"it was asked for as {one.spec}, and is not installed",
-            "modelbay plugin sync",
+            kind="",
+            dist=one.name,
+            version="",
+            api_range="",
+            hooks=None,
+            state="missing",
+            code="plugin_missing",
+            reason=f"it was asked for as {one.spec}, and is not installed",
+            hint="modelbay plugin sync",
             wished=True,
         )
         for one in wishes
@@ -88,19 +104,23 @@ def rows(
     return found
 
 
-def _row(plugin: Plugin, wished: bool) -> Row:
-    reason, hint = "", ""
-    if plugin.error is not None:
-        reason, hint = plugin.error.message, f"modelbay plugin uninstall {plugin.dist}"
-    elif plugin.state == "disabled":
-        reason, hint = "MODELBAY_DISABLE names it", "unset MODELBAY_DISABLE"
+def _row(plugin: Plugin, trouble: Trouble | None, wished: bool) -> Row:
+    code, reason, hint = "", "", ""
+    state: str = plugin.state
+    if trouble is not None:
+        code, reason, hint = trouble.code, trouble.reason, trouble.fix
+        if trouble.level == "error" and state == "ok":
+            state = "broken"  # it could be loaded, and cannot be used
+    elif state == "disabled":
+        code, reason, hint = "kind_disabled", "MODELBAY_DISABLE names it", "unset MODELBAY_DISABLE"
     return Row(
         kind=plugin.kind,
         dist=plugin.dist,
         version=plugin.version,
         api_range=plugin.requires,
-        hooks=plugin.hooks if plugin.state == "ok" else None,
-        state=plugin.state,
+        hooks=plugin.hooks if state == "ok" else None,
+        state=state,
+        code=code,
         reason=reason,
         hint=hint,
         aliases=plugin.aliases,

@@ -140,7 +140,7 @@ def detect(
         raise ConfigError(
             "this Python belongs to the operating system, which does not let pip change it",
             where=str(prefix),
-            hint="pipx install modelbay-cli   # or make a virtual environment for modelbay",
+            hint="pipx install modelbay   # or make a virtual environment for modelbay",
         )
     if has_pip():
         return Pip((executable, "-m", "pip"))

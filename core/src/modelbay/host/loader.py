@@ -1,23 +1,26 @@
 """Find plugins and load them one at a time; a broken one is a row, never a crash."""
 
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import importlib_metadata
 import pluggy
 
 from modelbay import hookspecs
 from modelbay.errors import PluginError, PluginLoadError
+from modelbay.host.entry_points import Found, installed_distributions, read_entry_points
+from modelbay.host.importing import ImportFault, import_guarded
+from modelbay.host.versions import CORE_DISTRIBUTION as CORE_DISTRIBUTION
+from modelbay.host.versions import misfit
+from modelbay.host.wrappers.switching import load_wrappers
 
 GROUP = "modelbay"
 WRAPPERS_GROUP = "modelbay.wrappers"
-CORE_DISTRIBUTION = "modelbay-core"
 
-PluginState: TypeAlias = Literal["ok", "disabled", "broken", "duplicate"]
+PluginState: TypeAlias = Literal["ok", "disabled", "broken", "duplicate", "incompatible"]
 
 
 @dataclass(slots=True)
@@ -30,6 +33,8 @@ class Plugin:
         requires: The range of `modelbay-core` it was written for, read from its metadata.
         manager: Its own plugin manager, when ``state`` is ``ok``.
         took_s: Seconds its import took.
+        fault: What makes a ``broken`` one so.
+        printed: It wrote to standard output while it was imported.
     """
 
     kind: str
@@ -43,18 +48,8 @@ class Plugin:
     manager: pluggy.PluginManager | None = None
     took_s: float = 0.0
     hooks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """An entry point of a distribution, not loaded."""
-
-    name: str
-    value: str
-    dist: str
-    version: str
-    requires: str
-    load: Callable[[], object] = field(compare=False)
+    fault: ImportFault | None = None
+    printed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +58,8 @@ class Installed:
 
     Attributes:
         plugins: By kind, in alphabetical order.
-        damaged: Distributions whose metadata cannot be read, with the reason.
+        damaged: Distributions whose metadata cannot be read, and wrappers that are switched on and
+            cannot be used, with the reason.
     """
 
     plugins: tuple[Plugin, ...]
@@ -79,23 +75,56 @@ def load_plugins(
 ) -> Installed:
     """Load every plugin that is not switched off by ``MODELBAY_DISABLE=kind,...``.
 
-    A disabled plugin is not imported. Of two distributions that claim a kind, the first in
-    alphabetical order has it and the other is reported.
+    A disabled plugin is not imported, nor is one whose range leaves this core out. Of several
+    distributions that claim a kind, the first in alphabetical order that can be loaded has it, and
+    the others are reported.
+
+    Args:
+        wrappers: What to switch on, each ``NAME`` or ``NAME:SETTINGS``.
     """
-    found, damaged = _entry_points((distributions or _installed)(), (GROUP, WRAPPERS_GROUP))
-    disabled = {name.strip() for name in env.get("MODELBAY_DISABLE", "").split(",")}
-    wanted = set(wrappers)
-    switched_on: list[tuple[str, object]] = []
-    for entry in found[WRAPPERS_GROUP]:
-        if entry.name in wanted:
-            wanted.discard(entry.name)
-            try:
-                switched_on.append((entry.name, _wrapper(entry)))
-            except (Exception, SystemExit) as exc:  # a stranger's module, as below
-                damaged.append((f"wrapper {entry.name}", f"{type(exc).__name__}: {exc}"))
+    found, damaged = read_entry_points(
+        (distributions or installed_distributions)(), (GROUP, WRAPPERS_GROUP)
+    )
+    switched_on, failed = load_wrappers(wrappers, found[WRAPPERS_GROUP])
     plugins: list[Plugin] = []
     owners: dict[str, Plugin] = {}
-    for (dist, value), entries in _by_module(found[GROUP]):
+    for plugin, entry in _claims(found[GROUP]):
+        plugins.append(plugin)
+        names = (plugin.kind, *plugin.aliases)
+        owned = [owners[name] for name in names if name in owners]
+        taken = next((one for one in owned if one.state in ("ok", "disabled")), None)
+        if taken is not None:
+            plugin.state = "duplicate"
+            plugin.error = PluginLoadError(
+                f"the kind '{plugin.kind}' of {plugin.dist} is taken by {taken.dist}",
+                hint=f"modelbay plugin uninstall {plugin.dist}   # or {taken.dist}",
+            )
+            continue
+        owners.update(dict.fromkeys(names, plugin))
+        if _disabled(env) & set(names):
+            plugin.state = "disabled"
+        elif plugin.error is not None:
+            plugin.state = "incompatible"
+        else:
+            _load(plugin, entry, switched_on, clock)
+    # Of those of one kind that are no duplicates the one that works is the last: a host that looks
+    # them up by kind finds it.
+    order = {"ok": 1, "disabled": 1, "duplicate": 2}
+    plugins.sort(key=lambda plugin: (plugin.kind, order.get(plugin.state, 0)))
+    return Installed(tuple(plugins), (*damaged, *failed))
+
+
+def _disabled(env: Mapping[str, str]) -> set[str]:
+    return {name.strip() for name in env.get("MODELBAY_DISABLE", "").split(",")}
+
+
+def _claims(found: list[Found]) -> list[tuple[Plugin, Found]]:
+    """Each plugin, not loaded, in the order in which they claim their kinds.
+
+    The ``error`` of one that is not for this core says so.
+    """
+    claims: list[tuple[Plugin, Found]] = []
+    for (dist, value), entries in _by_module(found):
         kind, *aliases = sorted((entry.name for entry in entries), key=_plain_first)
         first = entries[0]
         plugin = Plugin(
@@ -106,62 +135,50 @@ def load_plugins(
             aliases=tuple(aliases),
             requires=first.requires,
         )
-        plugins.append(plugin)
-        taken = next((owners[name] for name in (kind, *aliases) if name in owners), None)
-        if taken is not None:
-            plugin.state = "duplicate"
-            plugin.error = PluginLoadError(
-                f"the kind '{kind}' of {dist} is taken by {taken.dist}",
-                hint=f"pip uninstall {dist}   # or {taken.dist}",
-            )
-            continue
-        for name in (kind, *aliases):
-            owners[name] = plugin
-        if {kind, *aliases} & disabled:
-            plugin.state = "disabled"
-            continue
-        began = clock()
+        unfit = misfit(f"plugin '{kind}'", dist, first.version, first.requires)
+        if unfit is not None:
+            plugin.error = PluginLoadError(unfit[0], hint=unfit[1])
+        claims.append((plugin, first))
+    return sorted(claims, key=lambda claim: claim[0].error is not None)
+
+
+def _load(
+    plugin: Plugin,
+    entry: Found,
+    wrappers: Sequence[tuple[str, object]],
+    clock: Callable[[], float],
+) -> None:
+    """Import it and look at its hooks; what is wrong stands in the plugin."""
+    done = import_guarded(
+        entry.load, f"plugin '{plugin.kind}'", plugin.dist, plugin.entry_point, clock
+    )
+    plugin.took_s, plugin.printed = done.took_s, done.printed
+    plugin.fault, plugin.error = done.fault, done.error
+    if done.error is None:
         try:
-            plugin.manager = _manager(kind, first.load(), switched_on)
+            manager = _manager(plugin.kind, done.module, wrappers)
             plugin.hooks = tuple(
                 name
                 for name in (*hookspecs.REQUIRED, *hookspecs.OPTIONAL)
-                if getattr(plugin.manager.hook, name).get_hookimpls()
+                if getattr(manager.hook, name).get_hookimpls()
             )
+            plugin.manager = manager
         except PluginLoadError as exc:
-            plugin.state, plugin.error = "broken", exc
-        except (Exception, SystemExit) as exc:  # whatever a stranger's module does when imported
-            plugin.state = "broken"
+            exc.hint = exc.hint or _mended(plugin)
+            plugin.fault, plugin.error = "hooks", exc
+        except Exception as exc:  # pluggy looks at every name in a stranger's module
+            plugin.fault = "hooks"
             plugin.error = PluginLoadError(
-                f"plugin '{kind}' cannot be imported: {type(exc).__name__}: {exc}",
-                hint=f"pip install --force-reinstall {dist}   # or: pip uninstall {dist}",
+                f"plugin '{plugin.kind}' cannot be looked at: {type(exc).__name__}: {exc}",
+                hint=_mended(plugin),
             )
             plugin.error.__cause__ = exc
-        if plugin.error is not None:
-            plugin.manager = None
-        plugin.took_s = clock() - began
-    for name in sorted(wanted):
-        damaged.append((name, "this wrapper is switched on and not installed"))
-    plugins.sort(key=lambda plugin: plugin.kind)
-    return Installed(tuple(plugins), tuple(damaged))
-
-
-def _wrapper(entry: _Found) -> object:
-    """The wrapper, proven to fit the hooks.
-
-    Raises:
-        Exception: Whatever its import raises, or pluggy of its hooks.
-    """
-    loaded = entry.load()
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.register(loaded)
-    manager.check_pending()
-    return loaded
+    if plugin.error is not None:
+        plugin.state = "broken"
 
 
 def _manager(
-    kind: str, module: object, wrappers: Iterable[tuple[str, object]]
+    kind: str, module: object, wrappers: Sequence[tuple[str, object]]
 ) -> pluggy.PluginManager:
     """A manager with this one plugin (and the wrappers that are switched on)."""
     if not isinstance(module, ModuleType):
@@ -176,20 +193,23 @@ def _manager(
         manager.check_pending()
     except (pluggy.PluginValidationError, ValueError) as exc:
         raise PluginLoadError(
-            f"plugin '{kind}' does not fit this core: {_first_line(exc)}",
-            hint="compare its hooks with modelbay/hookspecs.py; a newer core may know more",
+            f"plugin '{kind}' does not fit this core: {_first_line(exc)}"
         ) from exc
     missing = [
         name for name in hookspecs.REQUIRED if not getattr(manager.hook, name).get_hookimpls()
     ]
     if missing:
-        raise PluginLoadError(
-            f"plugin '{kind}' lacks {', '.join(missing)}",
-            hint="implement them, each marked @hookimpl",
-        )
-    for name, wrapper in wrappers:
+        raise PluginLoadError(f"plugin '{kind}' lacks {', '.join(missing)}")
+    for name, wrapper in reversed(wrappers):  # pluggy calls the last one first
         manager.register(wrapper, name=f"wrapper:{name}")
     return manager
+
+
+def _mended(plugin: Plugin) -> str:
+    return (
+        f"modelbay plugin upgrade {plugin.dist}   # or: modelbay plugin uninstall {plugin.dist};"
+        " its author finds the hooks in modelbay/hookspecs.py"
+    )
 
 
 def _first_line(exc: Exception) -> str:
@@ -206,66 +226,9 @@ def _plain_first(name: str) -> tuple[bool, str]:
     return not name.replace("-", "").isalnum(), name
 
 
-def _by_module(
-    found: list[_Found],
-) -> list[tuple[tuple[str, str], list[_Found]]]:
+def _by_module(found: list[Found]) -> list[tuple[tuple[str, str], list[Found]]]:
     """Entry points grouped by distribution and module, in alphabetical order."""
-    groups: dict[tuple[str, str], list[_Found]] = {}
+    groups: dict[tuple[str, str], list[Found]] = {}
     for entry in found:
         groups.setdefault((entry.dist, entry.value), []).append(entry)
     return sorted(groups.items(), key=lambda item: (item[0][0].lower(), item[0][1]))
-
-
-def _entry_points(
-    distributions: Iterable[importlib_metadata.Distribution], groups: tuple[str, ...]
-) -> tuple[dict[str, list[_Found]], list[tuple[str, str]]]:
-    """The entry points of these groups, read one distribution at a time.
-
-    One damaged distribution would make ``entry_points()`` lose all of them. Of a name that is
-    installed twice the first on the path counts; pip's leftovers begin with ``~``.
-    """
-    found: dict[str, list[_Found]] = {group: [] for group in groups}
-    damaged: list[tuple[str, str]] = []
-    seen: set[str] = set()
-    for dist in distributions:
-        name = "(unnamed)"
-        try:
-            name = dist.metadata["Name"] or name
-            if name.startswith("~"):
-                continue
-            normal = re.sub(r"[-_.]+", "-", name).lower()
-            if normal in seen:
-                continue
-            seen.add(normal)
-            for entry in dist.entry_points:
-                if entry.group in found:
-                    found[entry.group].append(
-                        _Found(
-                            entry.name,
-                            entry.value,
-                            name,
-                            dist.version,
-                            _core_range(dist.requires or ()),
-                            entry.load,
-                        )
-                    )
-        except Exception as exc:  # a distribution can be broken in any way
-            damaged.append((f"{name} ({_place(dist)})", f"{type(exc).__name__}: {exc}"))
-    return found, damaged
-
-
-def _installed() -> Iterator[importlib_metadata.Distribution]:
-    for dist in importlib_metadata.distributions():
-        yield cast("importlib_metadata.Distribution", dist)  # typed as a narrower protocol
-
-
-def _core_range(requirements: Iterable[str]) -> str:
-    for requirement in requirements:
-        match = re.match(r"\s*([A-Za-z0-9._-]+)\s*(.*)", requirement)
-        if match and re.sub(r"[-_.]+", "-", match[1]).lower() == CORE_DISTRIBUTION:
-            return match[2].strip("() ")
-    return ""
-
-
-def _place(dist: importlib_metadata.Distribution) -> str:
-    return str(getattr(dist, "_path", "unknown place"))

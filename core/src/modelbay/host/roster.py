@@ -139,12 +139,12 @@ def _proposals(roster: Roster, plugin: Plugin, env: Mapping[str, str]) -> Sequen
         problem = ProviderConfig(id=plugin.kind, kind=plugin.kind, source="environment")
         roster.problems[problem.id] = exc
         return [problem]
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         plugin.state, plugin.manager = "broken", None
         # The words of a foreign exception may hold anything the environment does.
         plugin.error = PluginContractError(
             f"plugin '{plugin.kind}': default_providers failed: {type(exc).__name__}",
-            hint=f"pip uninstall {plugin.dist}   # or upgrade it",
+            hint=f"modelbay plugin upgrade {plugin.dist}   # or uninstall it",
         )
         return ()
     return [

@@ -1,0 +1,1 @@
+"""What stands around the hooks of every plugin, when the configuration names it."""
