@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import socket
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+import modelbay.testing
+from modelbay import ChatRequest, Host, ProviderConfig, user
+from modelbay.models.events import ErrorEvent, Finish, StreamEvent, TextDelta
 from modelbay.testing.simulator import (
     ClientGone,
     Exchange,
@@ -63,6 +67,35 @@ class Sample(Simulator):
 def sim() -> Iterator[Sample]:
     with Sample() as sim:
         yield sim
+
+
+def test_a_server_with_models_and_a_chat_is_a_few_lines() -> None:
+    documentation = modelbay.testing.__doc__ or ""
+    code = textwrap.dedent(documentation.partition("streams:\n")[2].partition("``with sim:``")[0])
+    names = {"Simulator": Simulator, "Exchange": Exchange}
+    exec(code, names)
+    sim = names["sim"]
+    assert isinstance(sim, Simulator)
+
+    async def answers() -> list[list[StreamEvent]]:
+        found = []
+        config = ProviderConfig(id="tiny", kind="openai", base_url=sim.base_url)
+        env = {"MODELBAY_HOME": "/nonexistent"}
+        async with Host.open(providers=[config], env=env, state=":memory:") as host:
+            for _ in range(2):
+                request = ChatRequest(model="tiny/tiny", messages=[user("hello")])
+                async with host.stream(request, errors="event") as events:
+                    found.append([event async for event in events])
+        return found
+
+    with sim:
+        sim.inject(Fault(cut_after_bytes=40), path="/v1/chat/completions", after=1, times=1)
+        whole, cut = asyncio.run(answers())
+
+    assert whole == [TextDelta(text="Hi."), Finish(reason="stop")]
+    assert isinstance(cut[-1], ErrorEvent)
+    assert cut[-1].code == "stream_interrupted"
+    assert len([line for line in code.splitlines() if line.strip()]) == 11
 
 
 @contextmanager
@@ -250,6 +283,36 @@ def test_comments_and_named_events_are_framed_as_sse(sim: Sample) -> None:
     assert ask(sim, "GET", "/named")[2] == ':\n\nevent: delta\ndata: {"a":"é"}\n\n'.encode()
 
 
+def test_lines_of_ndjson_are_one_chunk_each(sim: Sample) -> None:
+    @sim.route("GET", "/lines")
+    async def lines(exchange: Exchange) -> None:
+        await exchange.start_stream("application/x-ndjson")
+        for value in ({"a": "é\u2028"}, [1]):
+            await exchange.ndjson(value)
+
+    answer = talk(sim, b"GET /lines HTTP/1.1\r\nConnection: close\r\n\r\n")
+
+    line = '{"a":"é\u2028"}\n'.encode()
+    assert answer.partition(b"\r\n\r\n")[2] == (
+        b"%x\r\n%b\r\n4\r\n[1]\n\r\n0\r\n\r\n" % (len(line), line)
+    )
+
+
+def test_a_stream_may_announce_its_length(sim: Sample) -> None:
+    @sim.route("GET", "/known")
+    async def known(exchange: Exchange) -> None:
+        await exchange.start_stream("text/plain", length=4)
+        await exchange.raw(b"ab")
+        await exchange.raw(b"cd")
+
+    with connected(sim) as connection:
+        for _ in range(2):  # the connection is kept
+            connection.request("GET", "/known")
+            response = connection.getresponse()
+            assert (response.getheader("Content-Length"), response.read()) == ("4", b"abcd")
+    assert sim.call(lambda: len(sim.requests)) == 2
+
+
 def test_a_chunked_request_body_is_joined(sim: Sample) -> None:
     answer = talk(
         sim,
@@ -378,6 +441,62 @@ def test_a_fault_without_times_lasts_until_it_is_cleared(sim: Sample) -> None:
     sim.clear_faults()
 
     assert [*hit, ask(sim, "GET", "/hello")[0]] == [500, 500, 200]
+
+
+def test_a_fault_can_wait_for_the_nth_request(sim: Sample) -> None:
+    sim.inject(Fault(status=503), path="/hello", after=1, times=1)
+    sim.inject(Fault(status=502), path="/hello", after=2, times=1)
+
+    asked = ["/hello", "/nope", "/hello", "/hello", "/hello"]
+    assert [ask(sim, "GET", p)[0] for p in asked] == [200, 404, 503, 200, 502]
+
+
+@pytest.mark.parametrize(
+    ("path", "hit"),
+    [
+        ("/models/{name}", [500, 404, 404]),
+        ("/models/{rest...}", [500, 500, 404]),
+        ("/models/{name}/show", [404, 500, 404]),
+        ("/models/{name", [404, 404, 404]),
+    ],
+)
+def test_a_fault_can_wait_for_a_route(sim: Sample, path: str, hit: list[int]) -> None:
+    sim.inject(Fault(status=500), path=path)
+
+    asked = ["/models/a.b", "/models/a/show", "/hello/a"]
+    assert [ask(sim, "GET", p)[0] for p in asked] == hit
+
+
+def test_each_route_has_faults_of_its_own(sim: Sample) -> None:
+    sim.inject(Fault(content_type="text/html", drip_bytes_per_s=10_000), path="/hello")
+    sim.inject(Fault(cut_after_bytes=3), method="POST", path="/echo")
+    with pytest.raises(http.client.IncompleteRead):
+        ask(sim, "POST", "/echo", b"whole")
+
+    assert ask(sim, "GET", "/hello")[1]["content-type"] == "text/html"
+    assert ask(sim, "GET", "/events")[2] == EVENTS
+
+
+def test_faults_combine(sim: Sample) -> None:
+    combined = Fault(
+        delay_head_s=0.01,
+        status=502,
+        body=b"0123456789",
+        content_type="text/html",
+        drip_bytes_per_s=1_000,
+        cut_after_bytes=8,
+    )
+    sim.inject(combined, times=1)
+    begun = time.monotonic()
+    with connected(sim) as connection:
+        connection.request("GET", "/hello")
+        response = connection.getresponse()
+        with pytest.raises(http.client.IncompleteRead) as caught:
+            response.read()
+
+    assert time.monotonic() - begun >= 0.01 + 8 / 1_000
+    assert (response.status, response.getheader("Content-Type")) == (502, "text/html")
+    assert caught.value.partial == b"01234567"
 
 
 def test_the_head_can_be_late(sim: Sample) -> None:

@@ -31,6 +31,8 @@ COMMANDS = {
     "keys": "Store the keys of hosted providers.",
     "plugin": "List, install and check plugins; write your own.",
     "fake": "Start a pretended server.",
+    "record": "Run a program and write down what servers answer.",
+    "replay": "Serve what was recorded; make a test of it.",
     "completion": "Print the script for completion in a shell.",
     "help": "Show help, with the commands of plugins.",
 }

@@ -97,14 +97,21 @@ class Exchange:
 
     async def start_stream(
         self,
-        content_type: str,
+        content_type: str | None,
         chunked: bool = True,
         status: int = 200,
         headers: HeaderFields = (),
+        length: int | None = None,
     ) -> None:
-        """Send the head of a stream. Not `chunked`: the body ends where the connection does."""
-        self._chunked = chunked
-        if not chunked:
+        """Send the head of a stream. Not `chunked`: the body ends where the connection does.
+
+        Args:
+            length: Bytes of the whole body, announced in the head; it is then not chunked.
+        """
+        self._chunked = chunked and length is None
+        if length is not None:
+            headers = [*headers, ("Content-Length", str(length))]
+        elif not chunked:
             self._keep_alive = None
         await self._send_head(status, content_type, headers)
         self._streaming = True

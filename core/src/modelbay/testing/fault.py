@@ -1,6 +1,8 @@
 """Faults as data: what a simulator shall do wrong, for which requests, and how often."""
 
+import re
 from dataclasses import dataclass, replace
+from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +54,43 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class ArmedFault:
-    """A fault, the requests it waits for, and how many of them are left (None: all)."""
+    """A fault, the requests it waits for, and how many of them are left (None: all).
+
+    Attributes:
+        after: How many of them are let through first.
+    """
 
     fault: Fault
     method: str | None
     path: str | None
     times: int | None
+    after: int = 0
 
     def matches(self, method: str, path: str) -> bool:
-        return self.method in (None, method) and self.path in (None, path)
+        return self.method in (None, method) and (self.path is None or _fits(self.path, path))
+
+    def spared(self) -> "ArmedFault":
+        """What remains after a request that was let through."""
+        return replace(self, after=self.after - 1)
 
     def used(self) -> "ArmedFault | None":
         """What remains after one more request."""
         if self.times is None:
             return self
         return replace(self, times=self.times - 1) if self.times > 1 else None
+
+
+def _fits(pattern: str, path: str) -> bool:
+    return pattern == path or ("{" in pattern and _compiled(pattern).fullmatch(path) is not None)
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    parts = re.split(r"(\{\w+(?:\.\.\.)?\})", pattern)
+    return re.compile("".join(map(_part, parts)), re.DOTALL)
+
+
+def _part(part: str) -> str:
+    if not part.startswith("{"):
+        return re.escape(part)
+    return ".*" if part.endswith("...}") else "[^/]+"

@@ -181,14 +181,19 @@ class Simulator:
         method: str | None = None,
         path: str | None = None,
         times: int | None = None,
+        after: int = 0,
     ) -> None:
         """Arm a fault for requests with this method and decoded path (prefix included).
 
-        None matches all. `times`: for how many requests, None for every one until `clear_faults`.
-        Of several armed faults the oldest that matches is taken.
+        None matches all. Of several armed faults the oldest that matches is taken.
+
+        Args:
+            path: As a route has it: ``{name}`` stands for one part, ``{name...}`` for the rest.
+            times: For how many requests, None for every one until `clear_faults`.
+            after: How many that match are left alone first: ``after=2, times=1`` is the third.
         """
         with self._faults_lock:
-            self._faults.append(ArmedFault(fault, method, path, times))
+            self._faults.append(ArmedFault(fault, method, path, times, after))
 
     def clear_faults(self) -> None:
         with self._faults_lock:
@@ -197,10 +202,14 @@ class Simulator:
     def _take_fault(self, request: Request) -> Fault | None:
         with self._faults_lock:
             for at, armed in enumerate(self._faults):
-                if armed.matches(request.method, request.path):
-                    left = armed.used()
-                    self._faults[at : at + 1] = [] if left is None else [left]
-                    return armed.fault
+                if not armed.matches(request.method, request.path):
+                    continue
+                if armed.after:
+                    self._faults[at] = armed.spared()
+                    continue
+                left = armed.used()
+                self._faults[at : at + 1] = [] if left is None else [left]
+                return armed.fault
         return None
 
     # what was seen
