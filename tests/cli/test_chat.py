@@ -13,7 +13,7 @@ import pytest
 from cli.conftest import Installation, Invoke
 from modelbay import Message
 from modelbay.errors import CODES
-from modelbay.models.events import Finish, Notice, ReasoningDelta, TextDelta
+from modelbay.models.events import Finish, Notice, ReasoningDelta, RefusalDelta, TextDelta
 from modelbay.state import NewMessage, open_store
 from modelbay_cli.answer import Reading
 from modelbay_cli.conversation import new_id
@@ -213,6 +213,20 @@ def test_words_that_are_no_utf8_are_made_readable(installation: Installation) ->
 class Terminal(StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def test_a_refusal_is_shown_as_the_answer() -> None:
+    both = Terminal()
+    screen = Screen.of(both, {"NO_COLOR": "1"})
+
+    async def read() -> None:
+        with Reading(screen, screen) as reading:
+            reading.show(RefusalDelta("I "))
+            reading.show(RefusalDelta("won't"))
+            reading.show(Finish("stop"))
+
+    asyncio.run(read())
+    assert both.getvalue() == "I won't\n"
 
 
 def test_on_a_terminal_notices_wait_for_the_end_of_the_line() -> None:

@@ -10,7 +10,17 @@ from modelbay.errors import (
 )
 from modelbay.host.streams import Fold, error_event
 from modelbay.models.chat import ChatResult
-from modelbay.models.events import ErrorEvent, Finish, Status, TextDelta, Usage
+from modelbay.models.events import (
+    ErrorEvent,
+    Finish,
+    Notice,
+    RefusalDelta,
+    Status,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
 from modelbay.refs import ModelRef
 
 
@@ -21,6 +31,38 @@ def test_what_a_server_is_doing_is_no_part_of_the_answer() -> None:
 
     assert fold.result(ModelRef("desk", "m")) == ChatResult(
         ref=ModelRef("desk", "m"), text="a", usage=Usage(1, 2)
+    )
+
+
+def test_a_refusal_is_no_text() -> None:
+    fold = Fold()
+    for event in (RefusalDelta("I "), RefusalDelta("won't"), Finish("stop")):
+        fold.add(event)
+
+    assert fold.result(ModelRef("desk", "m")) == ChatResult(
+        ref=ModelRef("desk", "m"), refusal="I won't"
+    )
+
+
+def test_a_call_that_was_cut_off_stays_as_far_as_it_came() -> None:
+    fold = Fold()
+    notice = Notice("incomplete_tool_call", "cut")
+    for event in (
+        ToolCallDelta(0, "{}", "a", "f"),
+        ToolCallDelta(1, '{"x"', "b"),
+        ToolCallDelta(1, ":", name="g"),
+        ToolCall("a", "f", "{}", 0),
+        notice,
+        Finish("length"),
+    ):
+        fold.add(event)
+
+    assert fold.result(ModelRef("desk", "m")) == ChatResult(
+        ref=ModelRef("desk", "m"),
+        tool_calls=[ToolCall("a", "f", "{}", 0)],
+        cut_off_calls=[ToolCallDelta(1, '{"x":', "b", "g")],
+        finish_reason="length",
+        notices=[notice],
     )
 
 

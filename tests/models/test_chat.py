@@ -7,6 +7,7 @@ from modelbay.models.chat import (
     AudioPart,
     ChatRequest,
     ChatResult,
+    ContentPart,
     FilePart,
     ImagePart,
     JsonMode,
@@ -17,7 +18,7 @@ from modelbay.models.chat import (
     Tool,
     user,
 )
-from modelbay.models.events import Notice, Timings, ToolCall, Usage
+from modelbay.models.events import Notice, Timings, ToolCall, ToolCallDelta, Usage
 from modelbay.models.manage import (
     OUTCOMES,
     AccountBalance,
@@ -63,6 +64,8 @@ PNG = ImagePart(data="iVBORw0KGgo=")
 MODELS: list[BaseModel] = [
     user("hi"),
     user("hi", PNG, AudioPart(data="AAAA"), FilePart(data="AAAA", name="a.txt")),
+    user("hi", ImagePart(url="https://example.org/a.png", detail="low")),
+    Message(role="assistant", content=[TextPart(text="no", refusal=True)]),
     Message(
         role="assistant",
         content="x",
@@ -87,7 +90,7 @@ MODELS: list[BaseModel] = [
     ChatRequest(
         messages=[],
         tool_choice="required",
-        response_format=JsonSchema(schema={"type": "object"}, strict=True),
+        response_format=JsonSchema(schema={"type": "object"}, description="d", strict=True),
     ),
     ChatResult(
         ref=ModelRef("desk", "a/b"),
@@ -99,6 +102,12 @@ MODELS: list[BaseModel] = [
         timings=Timings(1.0),
         notices=[Notice("truncated", "cut")],
         endpoint="http://a",
+    ),
+    ChatResult(
+        ref=ModelRef("desk", "a/b"),
+        refusal="no",
+        cut_off_calls=[ToolCallDelta(1, '{"a', "c", "add")],
+        finish_reason="length",
     ),
     EmbedRequest(model="m", input=["a"], dimensions=3),
     EmbedResult(vectors=[[1.0, 2.5]], model="m", usage=Usage(1, 0)),
@@ -156,6 +165,19 @@ def test_an_answer_becomes_the_next_message() -> None:
         role="assistant", content="x", reasoning="r", tool_calls=calls
     )
     assert ChatResult(ref=ModelRef("desk", "m")).message() == Message(role="assistant")
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ("", [TextPart(text="no", refusal=True)]),
+        ("well", [TextPart(text="well"), TextPart(text="no", refusal=True)]),
+    ],
+)
+def test_a_refusal_becomes_the_next_message_as_one(text: str, content: list[ContentPart]) -> None:
+    result = ChatResult(ref=ModelRef("desk", "m"), text=text, refusal="no")
+
+    assert result.message() == Message(role="assistant", content=content)
 
 
 @pytest.mark.parametrize(

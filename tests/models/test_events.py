@@ -12,6 +12,7 @@ from modelbay.models.events import (
     Finish,
     Notice,
     ReasoningDelta,
+    RefusalDelta,
     Status,
     StreamEvent,
     TextDelta,
@@ -27,6 +28,7 @@ from modelbay.models.events import (
 EVENTS: list[tuple[StreamEvent, dict[str, object]]] = [
     (TextDelta("a\u2028\U0001f600"), {"text": "a\u2028\U0001f600", "type": "text"}),
     (ReasoningDelta(""), {"text": "", "type": "reasoning"}),
+    (RefusalDelta("no"), {"text": "no", "type": "refusal"}),
     (
         ToolCallDelta(1, '{"a', "c", "add"),
         {"index": 1, "arguments": '{"a', "id": "c", "name": "add", "type": "tool_call_delta"},

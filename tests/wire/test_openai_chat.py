@@ -34,6 +34,7 @@ from modelbay.models.events import (
     Finish,
     Notice,
     ReasoningDelta,
+    RefusalDelta,
     Status,
     StreamEvent,
     TextDelta,
@@ -224,11 +225,16 @@ def test_the_requests_limit_wins_over_the_models(
         ),
         (
             Dialect(),
-            request(response_format=JsonSchema(schema={}, name="x", strict=False)),
+            request(response_format=JsonSchema(schema={}, name="x", description="d", strict=False)),
             {
                 "response_format": {
                     "type": "json_schema",
-                    "json_schema": {"name": "x", "schema": {}, "strict": False},
+                    "json_schema": {
+                        "name": "x",
+                        "schema": {},
+                        "description": "d",
+                        "strict": False,
+                    },
                 }
             },
         ),
@@ -288,6 +294,46 @@ def test_a_dialect_without_usage_in_streams_sends_no_stream_options() -> None:
                     {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{PNG}"}},
                     {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}},
                 ],
+            },
+        ),
+        (  # a tool may show what it found
+            Dialect(),
+            Message(
+                role="tool",
+                tool_call_id="c1",
+                content=[TextPart(text="a cat"), ImagePart(data=PNG, detail="low")],
+            ),
+            {
+                "role": "tool",
+                "tool_call_id": "c1",
+                "content": [
+                    {"type": "text", "text": "a cat"},
+                    {
+                        "type": "image_url",
+                        "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "low"},
+                    },
+                ],
+            },
+        ),
+        (
+            Dialect(refusals=True),
+            Message(role="assistant", content=[TextPart(text="no", refusal=True)]),
+            {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+        ),
+        (
+            Dialect(),
+            Message(role="assistant", content=[TextPart(text="no", refusal=True)]),
+            {"role": "assistant", "content": "no"},
+        ),
+        (
+            Dialect(),
+            Message(
+                role="assistant",
+                content=[TextPart(text="well"), TextPart(text="no", refusal=True)],
+            ),
+            {
+                "role": "assistant",
+                "content": [{"type": "text", "text": "well"}, {"type": "text", "text": "no"}],
             },
         ),
         (
@@ -453,6 +499,21 @@ STOP = chunk(delta={}, finish_reason="stop")
             [chunk(delta={"reasoning": "r"}), STOP],
             [ReasoningDelta("r"), Finish("stop")],
         ),
+        (
+            [chunk(delta={"refusal": "I "}), chunk(delta={"refusal": "won't"}), STOP],
+            [RefusalDelta("I "), RefusalDelta("won't"), Finish("stop")],
+        ),
+        (
+            [chunk(message={"content": None, "refusal": "no"}, finish_reason="stop")],
+            [RefusalDelta("no"), Finish("stop")],
+        ),
+        (  # what was told in pieces is not told again
+            [
+                chunk(delta={"refusal": "no"}),
+                chunk(delta={}, message={"refusal": "no"}, finish_reason="stop"),
+            ],
+            [RefusalDelta("no"), Finish("stop")],
+        ),
         (  # both in one delta: the thought came first
             [chunk(delta={"content": "a", "reasoning_content": "r"}, finish_reason="stop")],
             [ReasoningDelta("r"), TextDelta("a"), Finish("stop")],
@@ -569,6 +630,54 @@ def test_tool_calls_are_put_together_by_index() -> None:
         ToolCallDelta(0, "1}"),
         ToolCall("c0", "add", '{"a":1}', 0),
         ToolCall("c1", "now", "{}", 1),
+        Finish("tool_calls"),
+    ]
+
+
+def made_up_id(events: list[StreamEvent]) -> str:
+    [id] = [event.id for event in events if isinstance(event, ToolCall)]
+    assert re.fullmatch("call_[0-9a-f]{24}", id)
+    return id
+
+
+def test_the_older_form_of_a_call_is_a_call() -> None:
+    events = decode(
+        chunk(delta={"content": None, "function_call": {"name": "add", "arguments": ""}}),
+        chunk(delta={"function_call": {"arguments": '{"a":'}}),
+        chunk(delta={"function_call": {"arguments": "1}"}}),
+        chunk(delta={"function_call": {}}),
+        chunk(delta={}, finish_reason="function_call"),
+    )
+
+    assert events == [
+        ToolCallDelta(0, "", None, "add"),
+        ToolCallDelta(0, '{"a":'),
+        ToolCallDelta(0, "1}"),
+        ToolCall(made_up_id(events), "add", '{"a":1}', 0),
+        Finish("tool_calls"),
+    ]
+
+
+@pytest.mark.parametrize("arguments", ['{"a":1}', {"a": 1}])
+def test_the_older_form_of_a_call_at_once_is_a_call(arguments: object) -> None:
+    called = {"role": "assistant", "function_call": {"name": "add", "arguments": arguments}}
+    events = decode(chunk(message=called, finish_reason="function_call"))
+
+    assert events == [
+        ToolCallDelta(0, '{"a":1}', None, "add"),
+        ToolCall(made_up_id(events), "add", '{"a":1}', 0),
+        Finish("tool_calls"),
+    ]
+
+
+def test_a_call_in_both_forms_is_one_call() -> None:
+    both = {
+        "function_call": {"name": "add", "arguments": "{}"},
+        "tool_calls": [{"index": 0, "id": "c0", "function": {"name": "add", "arguments": "{}"}}],
+    }
+
+    assert decode(chunk(message=both, finish_reason="tool_calls"))[1:] == [
+        ToolCall("c0", "add", "{}", 0),
         Finish("tool_calls"),
     ]
 
@@ -726,6 +835,41 @@ def test_text_that_was_held_back_comes_before_the_end() -> None:
 
 def test_a_finish_reason_is_an_end_without_done() -> None:
     assert read(RECORDED.removesuffix(b"data: [DONE]"), []) == EVENTS
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "kind"),
+    [
+        ({}, "the server ended its answer with an error", BackendError),
+        ({"error": None}, "the server ended its answer with an error", BackendError),
+        ({"error": {}}, "the server ended its answer with an error", BackendError),
+        ({"error": {"message": "too hot", "code": 503}}, "too hot", BackendBusyError),
+        ({"error": "too hot"}, "too hot", BackendError),
+    ],
+)
+def test_a_server_that_finishes_with_an_error_has_failed(
+    error: dict[str, object], message: str, kind: type[BackendError]
+) -> None:
+    failed = {"choices": [{"index": 0, "delta": {}, "finish_reason": "error", **error}]}
+    with pytest.raises(BackendError) as at_once:
+        decode(failed)
+    with pytest.raises(StreamInterruptedError) as later:
+        decode(chunk(delta={"content": "so f"}), failed)
+    with pytest.raises(StreamInterruptedError) as refused:
+        decode(chunk(delta={"refusal": "I w"}), failed)
+
+    assert (type(at_once.value), str(at_once.value)) == (kind, message)
+    assert (str(later.value), later.value.partial) == (message, "so f")
+    assert (str(refused.value), refused.value.partial) == (message, "")
+
+
+def test_what_came_with_a_finish_reason_of_an_error_is_handed_on() -> None:
+    decoder = ChatDecoder(Dialect())
+    last = chunk(delta={"content": "x"}, finish_reason="error")
+
+    assert decoder.decode(json.dumps(last).encode()) == [TextDelta("x")]
+    with pytest.raises(StreamInterruptedError):
+        decoder.close()
 
 
 def test_done_without_a_finish_reason_is_no_end() -> None:

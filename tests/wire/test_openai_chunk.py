@@ -105,10 +105,13 @@ def test_everything_that_is_right_is_read_beside_what_is_odd() -> None:
                 "delta": {
                     "reasoning": "r",
                     "tool_calls": [None, {"index": 2.0, "function": {"arguments": {"a": 1}}}],
+                    "refusal": ["n", "o"],
+                    "function_call": {"name": "f", "arguments": None},
                 },
                 "message": [],
                 "text": "t",
                 "finish_reason": "stop",
+                "error": {"code": 1},
             },
         ],
         "timings": {"prompt_n": None, "cache_n": 2.0, "prompt_ms": 3, "predicted_ms": "x"},
@@ -117,11 +120,14 @@ def test_everything_that_is_right_is_read_beside_what_is_odd() -> None:
         "error": None,
     }
     delta = Delta(
-        reasoning="r", tool_calls=[CallPiece(index=2, function=Function(arguments={"a": 1}))]
+        reasoning="r",
+        tool_calls=[CallPiece(index=2, function=Function(arguments={"a": 1}))],
+        refusal="no",
+        function_call=Function("f"),
     )
 
     assert read(value) == Chunk(
-        choices=[Choice(0, delta, None, "t", "stop")],
+        choices=[Choice(0, delta, None, "t", "stop", msgspec.Raw(b'{"code":1}'))],
         id="1",
         model="m",
         usage=Tokens(prompt_cache_hit_tokens=4),
@@ -143,6 +149,9 @@ def test_everything_that_is_right_is_read_beside_what_is_odd() -> None:
         {"choices": [{"delta": {"content": {"text": "x"}}}]},
         {"choices": [{"delta": {"reasoning_content": 7}}]},
         {"choices": [{"delta": {"tool_calls": "x"}}]},
+        {"choices": [{"delta": {"refusal": 7}}]},
+        {"choices": [{"delta": {"function_call": "x"}}]},
+        {"choices": [{"delta": {"function_call": {"arguments": [1]}}}]},
         {"choices": [{"delta": {"tool_calls": [{"function": "x"}]}}]},
         {"choices": [{"delta": {"tool_calls": [{"function": {"name": 7}}]}}]},
         {"choices": [{"delta": {"tool_calls": [{"function": {"arguments": [1]}}]}}]},
@@ -174,6 +183,8 @@ def test_a_chunk_that_fits_is_read_the_same_way_by_both(
                     "content": text,
                     "reasoning": thought,
                     "tool_calls": [{"index": index, "id": "c", "function": {"name": "f"}}],
+                    "refusal": thought,
+                    "function_call": {"name": "f", "arguments": "{}"},
                 },
                 "finish_reason": reason,
             }
@@ -187,7 +198,7 @@ def test_a_chunk_that_fits_is_read_the_same_way_by_both(
     [choice] = quick.choices
     assert choice.delta is not None
     choice.delta.content = text or None  # the lenient reading has nothing for what is empty
-    choice.delta.reasoning = thought or None
+    choice.delta.reasoning = choice.delta.refusal = thought or None
 
     assert slow == quick
 

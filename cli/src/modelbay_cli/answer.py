@@ -11,6 +11,7 @@ from modelbay.models.events import (
     Finish,
     Notice,
     ReasoningDelta,
+    RefusalDelta,
     Status,
     StreamEvent,
     TextDelta,
@@ -112,7 +113,7 @@ class Reading:
 
     def show(self, event: StreamEvent) -> None:
         match event:
-            case TextDelta(text=text):
+            case TextDelta(text=text) | RefusalDelta(text=text):
                 if self._at_once:
                     self._held.append(text)
                 else:

@@ -13,6 +13,7 @@ from modelbay.models.events import (
     Finish,
     FinishReason,
     ReasoningDelta,
+    RefusalDelta,
     Status,
     StreamEvent,
     TextDelta,
@@ -130,6 +131,15 @@ def test_thoughts_and_text_may_take_turns() -> None:
         ("text", "d"),
     ]
     assert [block["signature"] for block in found if "signature" in block] == [SIGNATURE] * 2
+
+
+def test_a_refusal_is_text_and_the_reason_to_stop() -> None:
+    events = written(RefusalDelta(""), RefusalDelta("I "), RefusalDelta("won't"), Finish("stop"))
+    [block] = blocks(events)
+
+    assert (block["type"], block["text"]) == ("text", "I won't")
+    assert events[-2]["delta"]["stop_reason"] == "refusal"
+    assert written(RefusalDelta(""), Finish("stop"))[-2]["delta"]["stop_reason"] == "end_turn"
 
 
 def test_thoughts_nobody_asked_for_are_not_shown() -> None:

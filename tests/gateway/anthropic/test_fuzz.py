@@ -17,7 +17,7 @@ from modelbay_gateway.anthropic.surface import SURFACE
 from modelbay_gateway.app import SURFACES, Gateway
 from pretend import Records
 
-EXAMPLES = 300
+EXAMPLES = 800  # with the other protocols' more than 10,000 requests
 PATHS = ["/v1/messages", "/v1/messages/count_tokens"]
 FUZZ = settings(
     max_examples=EXAMPLES,

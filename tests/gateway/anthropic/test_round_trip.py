@@ -52,8 +52,8 @@ RESULT = st.builds(
     lambda result, more: {**result, **more},
     block("tool_result", tool_use_id=WORD.map(lambda word: f"toolu_{word}")),
     some(
-        content=TEXT | st.lists(TEXT_BLOCK | IMAGE, min_size=1, max_size=3),
-        is_error=st.just(True),
+        content=TEXT | st.lists(TEXT_BLOCK | IMAGE | DOCUMENT, min_size=1, max_size=3),
+        is_error=st.booleans(),
     ),
 )
 USER = st.builds(
@@ -74,7 +74,18 @@ ASSISTANT = st.builds(
 TOOL = st.builds(
     lambda tool, more: {**tool, **more},
     st.fixed_dictionaries({"name": WORD, "input_schema": OBJECT.filter(bool)}),
-    some(description=TEXT, strict=st.booleans()),
+    some(description=TEXT, strict=st.booleans(), type=st.just("custom")),
+)
+SYSTEM = st.builds(
+    lambda content: {"role": "system", "content": content},
+    TEXT | st.lists(TEXT_BLOCK, min_size=1, max_size=2),
+)
+# What no provider here has a place for; every field is reported by name.
+NO_PLACE = some(
+    metadata=st.just({"user_id": "u"}),
+    service_tier=st.just("auto"),
+    context_management=st.just({"edits": []}),
+    container=st.just("c"),
 )
 SETTINGS = some(
     system=TEXT | st.lists(TEXT_BLOCK, min_size=1, max_size=3),
@@ -97,8 +108,8 @@ THINKING = st.just({"thinking": {"type": "disabled"}}) | st.builds(
 
 @st.composite
 def requests(draw: st.DrawFn) -> dict[str, Any]:
-    turns = draw(st.lists(st.tuples(USER, ASSISTANT), max_size=3))
-    messages = [message for turn in turns for message in turn]
+    turns = draw(st.lists(st.tuples(USER, ASSISTANT, st.none() | SYSTEM), max_size=3))
+    messages = [message for turn in turns for message in turn if message is not None]
     request: dict[str, Any] = {
         "model": draw(WORD),
         "max_tokens": draw(st.integers(1, 10**6)),
@@ -118,13 +129,53 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     return request
 
 
-@settings(max_examples=500)
-@given(requests())
-def test_a_conversation_goes_there_and_back(request: dict[str, Any]) -> None:
-    asked = decode_request(json.dumps(request).encode())
+@settings(max_examples=1000, derandomize=True)
+@given(requests(), NO_PLACE, st.integers(0, 255))
+def test_a_conversation_goes_there_and_back(
+    request: dict[str, Any], more: dict[str, Any], marks: int
+) -> None:
+    sent = json.loads(json.dumps({**request, **more}))
+    left_out = {name: 1 for name in more}
+    marked = _mark(sent, marks)
+    if marked:
+        left_out["cache_control"] = marked
+
+    asked = decode_request(json.dumps(sent).encode())
 
     assert request_of(asked.request) == _in_blocks(request)
-    assert asked.notices == ()
+    assert {
+        notice.message.partition(":")[0] for notice in asked.notices if notice.code == DROPPED
+    } == {
+        f"{name} was left out" + (f" ({count} places)" if count > 1 else "")
+        for name, count in left_out.items()
+    }
+    assert len(asked.notices) == len(left_out)
+
+
+DROPPED = "dropped_field"
+
+
+def _mark(request: dict[str, Any], marks: int) -> int:
+    """Says of some blocks that they are to be kept: a field without a place, which is reported.
+
+    Args:
+        marks: Every bit is for every eighth block.
+
+    Returns:
+        How many blocks were marked.
+    """
+    system = request.get("system")
+    found = [*(system if isinstance(system, list) else ()), *request.get("tools", ())]
+    for message in request["messages"]:
+        if isinstance(message["content"], list):
+            found += message["content"]
+    for block in tuple(found):
+        if block.get("type") == "tool_result" and isinstance(block.get("content"), list):
+            found += block["content"]
+    marked = [block for at, block in enumerate(found) if marks >> at % 8 & 1]
+    for block in marked:
+        block["cache_control"] = {"type": "ephemeral"}
+    return len(marked)
 
 
 def _in_blocks(request: dict[str, Any]) -> dict[str, Any]:
@@ -135,9 +186,17 @@ def _in_blocks(request: dict[str, Any]) -> dict[str, Any]:
         for result in content:
             if "content" in result:
                 result["content"] = _blocks(result["content"])
+            if result.get("is_error") is False:
+                del result["is_error"]
         messages.append({**message, "content": content})
     system = {"system": _blocks(request["system"])} if "system" in request else {}
-    return {**request, **system, "messages": messages}
+    found = {**request, **system, "messages": messages}
+    if "tools" in request:  # every tool that has a schema is the caller's own
+        found["tools"] = [
+            {name: value for name, value in tool.items() if name != "type"}
+            for tool in request["tools"]
+        ]
+    return found
 
 
 def _blocks(content: Any) -> list[dict[str, Any]]:

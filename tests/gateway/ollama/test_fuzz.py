@@ -19,7 +19,7 @@ from pretend import Records
 
 PATHS = ["/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/show"]
 FUZZ = settings(
-    max_examples=300,
+    max_examples=800,  # with the other protocols' more than 10,000 requests
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 JUNK = st.recursive(

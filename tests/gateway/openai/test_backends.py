@@ -127,6 +127,7 @@ def bench() -> Iterator[Bench]:
 
 
 def test_every_servers_models_are_in_one_list(bench: Bench) -> None:
+    """S0-07: a catalogue of every server, and not of one."""
     assert [model.id for model in bench.ai.models.list()] == [
         "llamacpp/caller",
         "llamacpp/org/tiny:q4",
@@ -154,6 +155,11 @@ def test_every_servers_models_are_in_one_list(bench: Bench) -> None:
     ],
 )
 def test_chat_streamed_and_not(bench: Bench, model: str, text: str) -> None:
+    """S0-54, S0-55, S0-56: programs of others come through the gateway, by the same refs.
+
+    One name at two servers is two models for them too. That the first slice has the gateway
+    settles S0-57, S0-68 and S0-77.
+    """
     whole = bench.ai.chat.completions.create(model=model, messages=HI)
     chunks = list(
         bench.ai.chat.completions.create(

@@ -137,7 +137,7 @@ def test_parts_keep_their_order() -> None:
     assert message.content == [
         TextPart(text="a"),
         ImagePart(data="AAAA", media_type="image/webp"),
-        ImagePart(url="https://e.org/a.png"),
+        ImagePart(url="https://e.org/a.png", detail="auto"),
         ImagePart(url="data:image/svg+xml,<svg/>"),
         AudioPart(data="AAAA", format="mp3"),
         FilePart(data="QQ==", media_type="text/plain", name="a"),
@@ -161,6 +161,29 @@ def test_calls_may_come_without_content(content: dict[str, Any]) -> None:
         Message(role="assistant", tool_calls=[ToolCall("c1", "f", '{"a":1}')]),
         Message(role="tool", tool_call_id="c1", content=[TextPart(text="2")]),
     ]
+    assert found.notices == ()
+
+
+NO = TextPart(text="no", refusal=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "content"),
+    [
+        ({"refusal": "no"}, [NO]),
+        ({"content": None, "refusal": "no"}, [NO]),
+        ({"content": [{"type": "refusal", "refusal": "no"}]}, [NO]),
+        ({"content": "well", "refusal": "no"}, [TextPart(text="well"), NO]),
+        ({"content": [{"type": "text", "text": "a"}], "refusal": "no"}, [TextPart(text="a"), NO]),
+        ({"content": "a", "refusal": None}, "a"),
+    ],
+)
+def test_an_earlier_refusal_is_one(said: dict[str, Any], content: object) -> None:
+    found = read(messages=[*HI, {"role": "assistant", **said}])
+
+    assert found.request.messages[1] == Message.model_validate(
+        {"role": "assistant", "content": content}
+    )
     assert found.notices == ()
 
 
@@ -202,6 +225,10 @@ def test_a_field_inside_a_message_that_nobody_will_see_is_told() -> None:
         (
             {"type": "json_schema", "json_schema": {"name": "x", "schema": {}, "strict": True}},
             JsonSchema(schema={}, name="x", strict=True),
+        ),
+        (
+            {"type": "json_schema", "json_schema": {"schema": {}, "description": "d"}},
+            JsonSchema(schema={}, description="d"),
         ),
     ],
 )
@@ -255,10 +282,10 @@ NAMED = {"type": "function", "function": {"name": "f"}}
             {
                 "response_format": {
                     "type": "json_schema",
-                    "json_schema": {"name": "n", "schema": {}, "description": "d"},
+                    "json_schema": {"name": "n", "schema": {}, "a": 1},
                 }
             },
-            "response_format.json_schema.description",
+            "response_format.json_schema.a",
         ),
         (
             {"tools": [TOOL], "tool_choice": {**NAMED, "a": 1}},

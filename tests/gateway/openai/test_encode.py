@@ -16,6 +16,7 @@ from modelbay.models.events import (
     FinishReason,
     Notice,
     ReasoningDelta,
+    RefusalDelta,
     Status,
     StreamEvent,
     TextDelta,
@@ -28,6 +29,7 @@ from modelbay.models.media import EmbedResult
 from modelbay.refs import ModelRef
 from modelbay.wire.openai_chat import ChatDecoder, Dialect
 from modelbay.wire.sse import SSEDecoder
+from modelbay_gateway.openai.completions import CompletionEncoder, whole_completion
 from modelbay_gateway.openai.embeddings import encode_embed, packed
 from modelbay_gateway.openai.encode import (
     ChatEncoder,
@@ -194,6 +196,25 @@ def test_a_server_that_finishes_with_an_error_has_failed() -> None:
     assert text.endswith("data: [DONE]\n\n")
 
 
+def test_a_refusal_has_a_place_of_its_own() -> None:
+    assert deltas(RefusalDelta("I "), RefusalDelta(""), RefusalDelta("won't"), Finish("stop")) == [
+        {"refusal": "I "},
+        {"refusal": "won't"},
+    ]
+    assert deltas(
+        ReasoningDelta("h"), RefusalDelta("no"), Finish("stop"), reasoning_field="think_tags"
+    ) == [{"content": "<think>\nh"}, {"content": "\n</think>\n\n"}, {"refusal": "no"}]
+
+
+def test_a_refusal_to_continue_a_prompt_is_text() -> None:
+    made = CompletionEncoder(id="cmpl-1", model="m", created=7, include_usage=False)
+    result = ChatResult(ref=ModelRef("desk", "m"), refusal="no")
+
+    piece = json.loads(made.encode(RefusalDelta("no"))[6:])
+    whole = json.loads(whole_completion(result, id="cmpl-1", model="m", created=7))
+    assert [each["choices"][0]["text"] for each in (piece, whole)] == ["no", "no"]
+
+
 def test_thinking_goes_where_it_is_wanted() -> None:
     events = (ReasoningDelta("h"), ReasoningDelta("m"), TextDelta("4"), TextDelta("2"))
 
@@ -328,7 +349,8 @@ CALLS = st.lists(st.tuples(NAMES, ARGUMENTS, st.integers(1, 7)), max_size=3)
 
 @given(
     said=st.lists(
-        st.one_of(st.builds(TextDelta, TEXT), st.builds(ReasoningDelta, TEXT)), max_size=8
+        st.one_of(*(st.builds(kind, TEXT) for kind in (TextDelta, ReasoningDelta, RefusalDelta))),
+        max_size=8,
     ),
     calls=CALLS,
     usage=st.none()
@@ -370,10 +392,12 @@ def test_an_answer_survives_the_wire(
     found = [event for line in sse.feed(data) for event in decoder.decode(line)]
     found += decoder.close()
 
-    def joined(kind: type[TextDelta] | type[ReasoningDelta], events: list[StreamEvent]) -> str:
+    def joined(
+        kind: type[TextDelta | ReasoningDelta | RefusalDelta], events: list[StreamEvent]
+    ) -> str:
         return "".join(event.text for event in events if isinstance(event, kind))
 
-    for kind in (TextDelta, ReasoningDelta):
+    for kind in (TextDelta, ReasoningDelta, RefusalDelta):
         assert joined(kind, found) == joined(kind, said)
     assert [event for event in found if isinstance(event, ToolCall)] == wanted
     assert [event for event in found if isinstance(event, Usage)] == ([usage] if usage else [])

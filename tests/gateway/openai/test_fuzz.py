@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gateway.serving import desk, media, serve
 from pretend import Records
 
-EXAMPLES = 250
+EXAMPLES = 800  # with the other protocols' more than 10,000 requests
 PATHS = [
     "/v1/chat/completions",
     "/v1/completions",
@@ -49,13 +49,18 @@ NEARLY: dict[str, Any] = {
     "documents": ["d"],
 }
 MESSAGE = st.dictionaries(
-    st.sampled_from(["role", "content", "tool_calls", "tool_call_id", "name", "reasoning", "x"]),
+    st.sampled_from(
+        ["role", "content", "tool_calls", "tool_call_id", "name", "reasoning", "refusal", "x"]
+    ),
     st.sampled_from(["user", "assistant", "tool", "system", "text", "image_url"])
     | JUNK
     | st.lists(
         st.dictionaries(
-            st.sampled_from(["type", "text", "image_url", "input_audio", "file", "id", "function"]),
-            st.sampled_from(["text", "image_url", "input_audio", "file", "function"]) | JUNK,
+            st.sampled_from(
+                ["type", "text", "image_url", "input_audio", "file", "id", "function", "refusal"]
+            ),
+            st.sampled_from(["text", "image_url", "input_audio", "file", "function", "refusal"])
+            | JUNK,
         ),
         max_size=3,
     ),

@@ -185,6 +185,7 @@ def test_a_whole_round_of_tools(start: Start, client: Client) -> None:
 
 
 def test_unknown_fields_and_flags_arrive(start: Start, client: Client) -> None:
+    """S0-03: flags in a header, by which a provider with a sidecar decides (S0-40)."""
     seen: list[ChatRequest] = []
     ai = client(start(desk(acme(seen=seen))))
 
@@ -386,6 +387,7 @@ def test_too_large_and_too_many(start: Start, client: Client) -> None:
 
 
 def test_the_answer_says_under_which_name_it_was_asked(start: Start, client: Client) -> None:
+    """S0-55: a ref is never written in another form for those outside."""
     ai = client(start(desk(acme(models=["a/b:c"]))))
     for id in ("desk/a/b:c", "a/b:c"):
         answer = ai.chat.completions.with_raw_response.create(

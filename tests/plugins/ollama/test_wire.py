@@ -29,10 +29,14 @@ from modelbay.models.catalog import ModelInfo
 from modelbay.models.chat import (
     AudioPart,
     ChatRequest,
+    ContentPart,
     FilePart,
     ImagePart,
+    JsonMode,
+    JsonSchema,
     Message,
     NamedTool,
+    TextPart,
     user,
 )
 from modelbay.models.events import (
@@ -274,6 +278,43 @@ def test_the_name_of_an_author_is_left_out_and_told_once() -> None:
             "name was left out: Ollama's messages have no place for their author's name",
         ),
     )
+
+
+def test_what_an_image_and_a_format_say_of_themselves_is_left_out_and_told() -> None:
+    images = [ImagePart(data="AAAA", detail=each) for each in ("low", "auto", None, "high")]
+    form = JsonSchema(schema={"type": "object"}, description="a city")
+    found = encoded(ChatRequest(messages=[user("hi", *images)], response_format=form))
+
+    assert [notice.message.partition(":")[0] for notice in found.notices] == [
+        "detail was left out",
+        "response_format.description was left out",
+    ]
+    plain = encoded(ChatRequest(messages=[user("hi", *images[1:3])], response_format=JsonMode()))
+    assert plain.notices == ()
+
+
+def test_an_image_that_a_tool_gave_goes_with_its_result() -> None:
+    content: list[ContentPart] = [TextPart(text="a cat"), ImagePart(data="AAAA")]
+
+    assert messages(Message(role="tool", tool_call_id="c1", name="look", content=content)) == [
+        {
+            "role": "tool",
+            "content": "a cat",
+            "images": ["AAAA"],
+            "tool_name": "look",
+            "tool_call_id": "c1",
+        }
+    ]
+
+
+def test_a_refusal_goes_back_as_what_was_said() -> None:
+    refused = Message(role="assistant", content=[TextPart(text="no", refusal=True)])
+
+    assert messages(user("a"), refused, user("b")) == [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "no"},
+        {"role": "user", "content": "b"},
+    ]
 
 
 def test_thoughts_go_back_only_with_calls() -> None:

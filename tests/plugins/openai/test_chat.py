@@ -13,6 +13,7 @@ from modelbay.models.chat import (
     JsonSchema,
     Message,
     NamedTool,
+    TextPart,
     user,
 )
 from modelbay.models.events import (
@@ -220,6 +221,17 @@ async def test_the_developer_role_goes_where_it_is_known(bay: OpenBay) -> None:
             await bay(sim.address, server=name).chat(request)
 
             assert body(sim)["messages"][0]["role"] == role
+
+
+async def test_an_earlier_refusal_goes_back_as_one_where_it_is_known(bay: OpenBay) -> None:
+    refused = Message(role="assistant", content=[TextPart(text="no", refusal=True)])
+    request = ChatRequest(messages=[user("a"), refused, user("b")])
+    part = {"type": "refusal", "refusal": "no"}
+    for name, content in (("openai", [part]), ("vllm", "no")):
+        with OpenAISimulator(MODELS, name) as sim:
+            await bay(sim.address, server=name).chat(request)
+
+            assert body(sim)["messages"][1] == {"role": "assistant", "content": content}
 
 
 @pytest.mark.parametrize(

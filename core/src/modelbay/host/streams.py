@@ -11,10 +11,12 @@ from modelbay.models.events import (
     Finish,
     Notice,
     ReasoningDelta,
+    RefusalDelta,
     StreamEvent,
     TextDelta,
     Timings,
     ToolCall,
+    ToolCallDelta,
     Usage,
 )
 from modelbay.refs import ModelRef
@@ -67,11 +69,23 @@ class EventStream(Generic[T]):
 class Fold:
     """Collects the events of one answer into a `ChatResult`."""
 
-    __slots__ = ("_notices", "_reasoning", "_text", "_timings", "_tool_calls", "_usage", "finish")
+    __slots__ = (
+        "_growing",
+        "_notices",
+        "_reasoning",
+        "_refusal",
+        "_text",
+        "_timings",
+        "_tool_calls",
+        "_usage",
+        "finish",
+    )
 
     def __init__(self) -> None:
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._refusal: list[str] = []
+        self._growing: dict[int, list[ToolCallDelta]] = {}
         self._tool_calls: list[ToolCall] = []
         self._notices: list[Notice] = []
         self._usage: Usage | None = None
@@ -84,7 +98,12 @@ class Fold:
                 self._text.append(text)
             case ReasoningDelta(text=text):
                 self._reasoning.append(text)
+            case RefusalDelta(text=text):
+                self._refusal.append(text)
+            case ToolCallDelta(index=index):
+                self._growing.setdefault(index, []).append(event)
             case ToolCall():
+                self._growing.pop(event.index, None)
                 self._tool_calls.append(event)
             case Notice():
                 self._notices.append(event)
@@ -95,7 +114,7 @@ class Fold:
             case Finish():
                 self.finish = event
             case _:
-                pass  # deltas of tool calls, and what the server is doing: nothing of it stays
+                pass  # what the server is doing: nothing of it stays
 
     @property
     def text(self) -> str:
@@ -108,13 +127,25 @@ class Fold:
             ref=ref,
             text=self.text,
             reasoning="".join(self._reasoning),
+            refusal="".join(self._refusal),
             tool_calls=self._tool_calls,
+            cut_off_calls=[_grown(pieces) for pieces in self._growing.values()],
             finish_reason=finish.reason,
             usage=self._usage,
             timings=self._timings,
             notices=self._notices,
             endpoint=finish.endpoint,
         )
+
+
+def _grown(pieces: list[ToolCallDelta]) -> ToolCallDelta:
+    """The pieces of one call as one."""
+    return ToolCallDelta(
+        pieces[0].index,
+        "".join(piece.arguments for piece in pieces),
+        next((piece.id for piece in pieces if piece.id), None),
+        next((piece.name for piece in pieces if piece.name), None),
+    )
 
 
 def error_event(exc: ModelbayError) -> ErrorEvent:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, model_validator
 
-from modelbay.models.events import FinishReason, Notice, Timings, ToolCall, Usage
+from modelbay.models.events import FinishReason, Notice, Timings, ToolCall, ToolCallDelta, Usage
 from modelbay.models.frozen import Frozen, JsonObject
 from modelbay.refs import ModelRef
 
@@ -13,17 +13,30 @@ Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 
 
 class TextPart(Frozen):
+    """A text.
+
+    Attributes:
+        refusal: With it a model refused to answer in an earlier turn.
+    """
+
     type: Literal["text"] = "text"
     text: str
+    refusal: bool = False
 
 
 class ImagePart(Frozen):
-    """An image: base64 ``data`` with its ``media_type``, or a ``url``. Generated images too."""
+    """An image: base64 ``data`` with its ``media_type``, or a ``url``. Generated images too.
+
+    Attributes:
+        detail: How closely the model should look, where the server lets one choose: ``low``,
+            ``high``, ``auto``.
+    """
 
     type: Literal["image"] = "image"
     data: str | None = Field(default=None, repr=False)
     media_type: str = "image/png"
     url: str | None = None
+    detail: str | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -91,13 +104,18 @@ class NamedTool(Frozen):
 
 
 class JsonSchema(Frozen):
-    """A ``response_format`` that holds the answer to a schema."""
+    """A ``response_format`` that holds the answer to a schema.
+
+    Attributes:
+        description: What the answer is for, told to the model by servers that take it.
+    """
 
     model_config = ConfigDict(serialize_by_alias=True, populate_by_name=True)
 
     type: Literal["json_schema"] = "json_schema"
     schema_: JsonObject = Field(alias="schema")
     name: str = "answer"
+    description: str | None = None
     strict: bool | None = None
 
 
@@ -140,13 +158,16 @@ class ChatResult(Frozen):
 
     Attributes:
         ref: Who answered.
-        partial: The stream broke off; only in results made from an interruption.
+        refusal: Why the model would not answer, in its own words.
+        cut_off_calls: Tool calls that the output limit cut off, each as far as it came.
     """
 
     ref: ModelRef
     text: str = ""
     reasoning: str = ""
+    refusal: str = ""
     tool_calls: list[ToolCall] = []
+    cut_off_calls: list[ToolCallDelta] = []
     finish_reason: FinishReason = "stop"
     usage: Usage | None = None
     timings: Timings | None = None
@@ -157,10 +178,16 @@ class ChatResult(Frozen):
         """The answer as the next message of the conversation."""
         return Message(
             role="assistant",
-            content=self.text,
+            content=self._content(),
             reasoning=self.reasoning or None,
             tool_calls=self.tool_calls,
         )
+
+    def _content(self) -> str | list[ContentPart]:
+        if not self.refusal:
+            return self.text
+        said: list[ContentPart] = [TextPart(text=self.text)] if self.text else []
+        return [*said, TextPart(text=self.refusal, refusal=True)]
 
 
 def user(text: str, *parts: ContentPart) -> Message:

@@ -44,6 +44,14 @@ class ReasoningDelta:
 
 
 @_event
+class RefusalDelta:
+    """The next piece of why the model will not answer; comes in place of the answer's text."""
+
+    text: str
+    type: Literal["refusal"] = field(default="refusal", init=False)
+
+
+@_event
 class ToolCallDelta:
     """A piece of a tool call, for those who show it as it grows.
 
@@ -164,6 +172,7 @@ class ErrorEvent:
 StreamEvent: TypeAlias = (
     TextDelta
     | ReasoningDelta
+    | RefusalDelta
     | ToolCallDelta
     | ToolCall
     | Status
@@ -177,6 +186,7 @@ StreamEvent: TypeAlias = (
 EVENT_TYPES: tuple[type[StreamEvent], ...] = (
     TextDelta,
     ReasoningDelta,
+    RefusalDelta,
     ToolCallDelta,
     ToolCall,
     Status,

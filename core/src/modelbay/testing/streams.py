@@ -14,6 +14,7 @@ from modelbay.models.events import (
     FinishReason,
     Notice,
     ReasoningDelta,
+    RefusalDelta,
     Status,
     StreamEvent,
     TextDelta,
@@ -97,6 +98,8 @@ def joined(events: Iterable[StreamEvent]) -> list[StreamEvent]:
                 kept[-1] = TextDelta(last.text + event.text)
             case ReasoningDelta() if isinstance(last, ReasoningDelta):
                 kept[-1] = ReasoningDelta(last.text + event.text)
+            case RefusalDelta() if isinstance(last, RefusalDelta):
+                kept[-1] = RefusalDelta(last.text + event.text)
             case ToolCallDelta() if isinstance(last, ToolCallDelta) and last.index == event.index:
                 name = last.name or event.name
                 kept[-1] = ToolCallDelta(event.index, last.arguments + event.arguments, name=name)
@@ -134,7 +137,9 @@ def json_object(text: str) -> dict[str, object] | None:
 
 def _values(event: object) -> list[str]:
     match event:
-        case TextDelta(text=text) | ReasoningDelta(text=text) if not isinstance(text, str):
+        case TextDelta(text=text) | ReasoningDelta(text=text) | RefusalDelta(text=text) if (
+            not isinstance(text, str)
+        ):
             return [f"a text of type {type(text).__name__}"]
         case Status(progress=float(progress)) if not 0 <= progress <= 1:
             return [f"a progress of {progress}; it goes from 0 to 1"]

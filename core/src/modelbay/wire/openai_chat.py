@@ -3,7 +3,6 @@
 What servers do differently is a `Dialect`: data that a plugin states, not code that it repeats.
 """
 
-import base64
 import re
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,15 +16,9 @@ from modelbay.errors import (
     UnsupportedFeatureError,
 )
 from modelbay.models.chat import (
-    AudioPart,
     ChatRequest,
-    ContentPart,
-    FilePart,
-    ImagePart,
     JsonSchema,
-    Message,
     NamedTool,
-    TextPart,
     Tool,
 )
 from modelbay.models.events import (
@@ -33,6 +26,7 @@ from modelbay.models.events import (
     FinishReason,
     Notice,
     ReasoningDelta,
+    RefusalDelta,
     Status,
     StreamEvent,
     TextDelta,
@@ -41,9 +35,11 @@ from modelbay.models.events import (
 from modelbay.models.frozen import JsonObject
 from modelbay.wire.errors import Classify, error_class, parse_error_body, shorten
 from modelbay.wire.openai_chunk import (
+    CallPiece,
     Choice,
     Chunk,
     Delta,
+    Function,
     Measured,
     Tokens,
     decode_chunk,
@@ -51,6 +47,7 @@ from modelbay.wire.openai_chunk import (
     timings_event,
     usage_event,
 )
+from modelbay.wire.openai_messages import encode_message
 from modelbay.wire.think_tags import ThinkTagSplitter
 from modelbay.wire.tool_pieces import CallPieces
 
@@ -70,6 +67,7 @@ class Dialect:
         reasoning_effort: It understands ``reasoning_effort``.
         top_k: It understands ``top_k``.
         developer_role: It knows the role ``developer``; elsewhere ``system`` is sent.
+        refusals: It takes an earlier refusal back as one; elsewhere it is sent as text.
         image_urls: It may be told to fetch an image by itself.
         think_tags: Text may begin with reasoning between tags.
         renamed: Fields of `ChatRequest.extra` that this server calls something else.
@@ -85,6 +83,7 @@ class Dialect:
     reasoning_effort: bool = True
     top_k: bool = True
     developer_role: bool = False
+    refusals: bool = False
     image_urls: bool = True
     think_tags: bool = False
     renamed: dict[str, str] = field(default_factory=dict)
@@ -113,7 +112,7 @@ def encode_chat(
     """
     body: JsonObject = {
         "model": wire_id,
-        "messages": [_message(message, dialect) for message in request.messages],
+        "messages": [encode_message(message, dialect) for message in request.messages],
         "stream": request.stream,
     }
     notices: list[Notice] = []
@@ -188,6 +187,8 @@ def _tools_and_format(request: ChatRequest, dialect: Dialect, body: JsonObject) 
             pass
         case JsonSchema() as schema:
             inner: JsonObject = {"name": schema.name, "schema": schema.schema_}
+            if schema.description is not None:
+                inner["description"] = schema.description
             if schema.strict is not None:
                 inner["strict"] = schema.strict
             body["response_format"] = {"type": "json_schema", "json_schema": inner}
@@ -204,79 +205,6 @@ def _tool(tool: Tool) -> JsonObject:
     if tool.strict is not None:
         function["strict"] = tool.strict
     return {"type": "function", "function": function}
-
-
-def _message(message: Message, dialect: Dialect) -> JsonObject:
-    role = message.role
-    if role == "developer" and not dialect.developer_role:
-        role = "system"
-    encoded: JsonObject = {
-        "role": role,
-        "content": message.content
-        if isinstance(message.content, str)
-        else [_part(part, dialect) for part in message.content],
-    }
-    if message.tool_calls:
-        encoded["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id is not None:
-        encoded["tool_call_id"] = message.tool_call_id
-    if message.name is not None:
-        encoded["name"] = message.name
-    if message.reasoning and dialect.reasoning_history:
-        encoded[dialect.reasoning_history] = message.reasoning
-    return encoded
-
-
-def _part(part: ContentPart, dialect: Dialect) -> JsonObject:
-    match part:
-        case TextPart():
-            return {"type": "text", "text": part.text}
-        case ImagePart():
-            return {"type": "image_url", "image_url": {"url": _image_url(part, dialect)}}
-        case AudioPart():
-            _check_base64(part.data, "audio")
-            return {
-                "type": "input_audio",
-                "input_audio": {"data": part.data, "format": part.format},
-            }
-        case FilePart():
-            raise UnsupportedFeatureError(
-                "this server takes no files in messages",
-                hint="put the file's text into the message",
-                stage="encode",
-            )
-
-
-def _image_url(part: ImagePart, dialect: Dialect) -> str:
-    if part.data is not None:
-        _check_base64(part.data, "image")
-        return f"data:{part.media_type};base64,{part.data}"
-    url = part.url or ""
-    if url.startswith("data:"):
-        return url
-    if url.startswith(("http://", "https://")) and dialect.image_urls:
-        return url
-    raise UnsupportedFeatureError(
-        "an image must be sent inline here; an address would make the server fetch it",
-        hint="read the image and pass ImagePart(data=<base64>, media_type=...)",
-        stage="encode",
-    )
-
-
-def _check_base64(data: str, what: str) -> None:
-    try:
-        base64.b64decode(data, validate=True)
-    except ValueError as exc:
-        raise UnsupportedFeatureError(
-            f"the {what} is not base64", hint="encode the file's bytes as base64", stage="encode"
-        ) from exc
 
 
 # --- decoding -----------------------------------------------------------------------------------
@@ -305,12 +233,13 @@ class ChatDecoder:
     __slots__ = (
         "_calls",
         "_classify",
+        "_failure",
         "_model",
+        "_other",
         "_raw_reason",
         "_response_id",
         "_splitter",
         "_text",
-        "_thought",
         "_timings",
         "_usage",
         "finished",
@@ -321,7 +250,8 @@ class ChatDecoder:
         self._classify = classify
         self._splitter = ThinkTagSplitter() if dialect.think_tags else None
         self._text: list[str] = []
-        self._thought = False
+        self._other = False  # thoughts or a refusal have been handed on
+        self._failure = b""
         self._calls = CallPieces()
         self._raw_reason = ""
         self._model: str | None = None
@@ -379,8 +309,11 @@ class ChatDecoder:
         """The last events of a whole answer: tool calls, usage, timings, `Finish`.
 
         Raises:
-            StreamInterruptedError: No finish reason was seen.
+            StreamInterruptedError: No finish reason was seen, or the server's was that it failed.
+            BackendError: It failed before anything of the answer came.
         """
+        if self._raw_reason == "error":
+            raise self._reported(self._failure)
         if not self.finished:
             raise StreamInterruptedError(
                 "the stream ended before the answer was complete", partial=self.partial
@@ -412,7 +345,7 @@ class ChatDecoder:
     @property
     def _began(self) -> bool:
         """Something of the answer has been handed on."""
-        return bool(self._text or self._thought or self._calls)
+        return bool(self._text or self._other or self._calls)
 
     def _choice(self, choice: Choice, events: list[StreamEvent]) -> None:
         delta = choice.delta
@@ -422,18 +355,31 @@ class ChatDecoder:
         if delta is not None:
             thought = delta.reasoning_content or delta.reasoning
             if thought:
-                self._thought = True
+                self._other = True
                 events.append(ReasoningDelta(thought))
             if delta.content:
-                self._content(delta.content, events)
+                if self._splitter is None:  # most chunks; a call less for each
+                    self._text.append(delta.content)
+                    events.append(TextDelta(delta.content))
+                else:
+                    self._content(delta.content, events)
             if delta.tool_calls:
                 for position, call in enumerate(delta.tool_calls):
                     events.append(self._calls.add(call, position))
+            elif delta.function_call is not None and _says_call(delta.function_call):
+                events.append(self._calls.add(CallPiece(0, function=delta.function_call), 0))
+            if delta.refusal:
+                self._other = True
+                events.append(RefusalDelta(delta.refusal))
         elif choice.text:
             self._content(choice.text, events)
         if choice.finish_reason:
             self.finished = True
             self._raw_reason = choice.finish_reason
+            if choice.finish_reason == "error":
+                error = bytes(choice.error)
+                known = _is_filled(error)
+                self._failure = b'{"error":%b}' % (error if known else _ENDED_BADLY)
 
     def _content(self, text: str, events: list[StreamEvent]) -> None:
         if self._splitter is None:
@@ -444,7 +390,7 @@ class ChatDecoder:
             if type(event) is TextDelta:
                 self._text.append(event.text)
             else:
-                self._thought = True
+                self._other = True
             events.append(event)
 
     def _reported(self, data: bytes) -> BackendError:
@@ -476,8 +422,24 @@ def _is_error(chunk: Chunk) -> bool:
     return error != b"null" and not (chunk.choices and error in _NO_ERROR)
 
 
+def _is_filled(error: bytes) -> bool:
+    return error.translate(None, b" \t\r\n") not in (b"", b"null", *_NO_ERROR)
+
+
+_ENDED_BADLY = b'"the server ended its answer with an error"'
 _NO_ERROR = frozenset((b'""', b"{}", b"[]", b"false", b"0"))
 
 
 def _says(delta: Delta) -> bool:
-    return bool(delta.content or delta.reasoning_content or delta.reasoning or delta.tool_calls)
+    return bool(
+        delta.content
+        or delta.reasoning_content
+        or delta.reasoning
+        or delta.tool_calls
+        or delta.refusal
+        or (delta.function_call is not None and _says_call(delta.function_call))
+    )
+
+
+def _says_call(function: Function) -> bool:
+    return bool(function.name or function.arguments)

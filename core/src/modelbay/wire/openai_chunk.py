@@ -30,6 +30,8 @@ class Delta(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[CallPiece] | None = None
+    refusal: str | None = None
+    function_call: Function | None = None  # the older form, of one call without an id
 
 
 class Choice(msgspec.Struct):
@@ -38,6 +40,7 @@ class Choice(msgspec.Struct):
     message: Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 class Cached(msgspec.Struct):
@@ -141,7 +144,6 @@ def read_odd(data: bytes) -> Chunk | None:
         return None
     if not isinstance(value, dict):
         raise msgspec.ValidationError(f"expected an object, got {type(value).__name__}")
-    error = value.get("error")
     return Chunk(
         choices=[_choice(item) for item in _items(value, "choices")],
         id=_name(value.get("id")),
@@ -149,8 +151,13 @@ def read_odd(data: bytes) -> Chunk | None:
         usage=_tokens(value.get("usage")),
         timings=_numbers(Measured, value.get("timings")),
         prompt_progress=_numbers(PromptProgress, value.get("prompt_progress")),
-        error=msgspec.Raw() if error is None else msgspec.Raw(msgspec.json.encode(error)),
+        error=_raw(value, "error"),
     )
+
+
+def _raw(owner: Mapping[str, object], place: str) -> msgspec.Raw:
+    value = owner.get(place)
+    return msgspec.Raw() if value is None else msgspec.Raw(msgspec.json.encode(value))
 
 
 def _choice(value: Mapping[str, object]) -> Choice:
@@ -160,6 +167,7 @@ def _choice(value: Mapping[str, object]) -> Choice:
         message=_delta(value, "message"),
         text=_text(value, "text"),
         finish_reason=_word(value, "finish_reason"),
+        error=_raw(value, "error"),
     )
 
 
@@ -174,22 +182,28 @@ def _delta(choice: Mapping[str, object], place: str) -> Delta | None:
         reasoning_content=_text(value, "reasoning_content"),
         reasoning=_text(value, "reasoning"),
         tool_calls=[_call(item) for item in _items(value, "tool_calls")],
+        refusal=_text(value, "refusal"),
+        function_call=_function(value, "function_call") if value.get("function_call") else None,
     )
 
 
 def _call(value: Mapping[str, object]) -> CallPiece:
-    function = value.get("function")
+    return CallPiece(
+        index=_count(value.get("index")),
+        id=_name(value.get("id")),
+        function=_function(value, "function"),
+    )
+
+
+def _function(owner: Mapping[str, object], place: str) -> Function:
+    function = owner.get(place)
     if function is not None and not isinstance(function, dict):
-        raise _unreadable("function")
+        raise _unreadable(place)
     function = function or {}
     arguments = function.get("arguments")
     if arguments is not None and not isinstance(arguments, (str, dict)):
         raise _unreadable("arguments")
-    return CallPiece(
-        index=_count(value.get("index")),
-        id=_name(value.get("id")),
-        function=Function(_word(function, "name"), arguments),
-    )
+    return Function(_word(function, "name"), arguments)
 
 
 def _text(owner: Mapping[str, object], place: str) -> str | None:

@@ -13,6 +13,7 @@ from modelbay.models.events import (
     FinishReason,
     Notice,
     ReasoningDelta,
+    RefusalDelta,
     StreamEvent,
     TextDelta,
     Timings,
@@ -25,7 +26,7 @@ from modelbay_gateway.anthropic.blocks import SIGNATURE
 from modelbay_gateway.anthropic.envelope import refuse
 from modelbay_gateway.anthropic.estimate import tokens_of
 from modelbay_gateway.openai.encode import EVENT_STREAM, call_id, new_id, own_of, to_json
-from modelbay_gateway.refusal import Refusal
+from modelbay_gateway.refusal import Refusal, ended_badly
 
 _STOP: dict[FinishReason, str] = {
     "stop": "end_turn",
@@ -42,8 +43,10 @@ def tool_id(given: str | None, new: NewId = new_id) -> str:
     return call_id(given, lambda prefix: new("toolu_"))
 
 
-def stop_word(reason: FinishReason, *, has_calls: bool) -> str:
+def stop_word(reason: FinishReason, *, has_calls: bool, has_refused: bool = False) -> str:
     """A stop reason of theirs. Whatever the server said, calls that are there must be made."""
+    if has_refused:
+        return "refusal"
     if has_calls and reason in ("stop", "other"):
         return "tool_use"
     return _STOP.get(reason, "end_turn")
@@ -95,14 +98,23 @@ def whole_message(
         thinks: Thoughts are shown.
     """
     content = content_of(result, thinks=thinks, new=new)
-    said = (result.text, result.reasoning, *(call.arguments for call in result.tool_calls))
+    said = (
+        result.text,
+        result.refusal,
+        result.reasoning,
+        *(call.arguments for call in result.tool_calls),
+    )
     body: JsonObject = {
         "id": id,
         "type": "message",
         "role": "assistant",
         "model": model,
         "content": [*content],
-        "stop_reason": stop_word(result.finish_reason, has_calls=bool(result.tool_calls)),
+        "stop_reason": stop_word(
+            result.finish_reason,
+            has_calls=bool(result.tool_calls),
+            has_refused=bool(result.refusal),
+        ),
         "stop_sequence": None,
         "usage": usage_of(
             result.usage, input_tokens=input_tokens, output_bytes=sum(map(_size, said))
@@ -115,12 +127,16 @@ def whole_message(
 
 
 def content_of(result: ChatResult, *, thinks: bool, new: NewId = new_id) -> list[JsonObject]:
-    """The blocks of an answer: thought, text, calls."""
+    """The blocks of an answer: thought, text, calls. A refusal is text; the stop reason tells.
+
+    A call that was cut off is none: its input would have to be an object, and is none yet.
+    """
     content: list[JsonObject] = []
     if result.reasoning and thinks:
         content.append({"type": "thinking", "thinking": result.reasoning, "signature": SIGNATURE})
-    if result.text:
-        content.append({"type": "text", "text": result.text})
+    for text in (result.text, result.refusal):
+        if text:
+            content.append({"type": "text", "text": text})
     content += [
         {
             "type": "tool_use",
@@ -203,6 +219,7 @@ class MessageEncoder:
         self._calls: dict[int, _Block] = {}
         self._index = 0
         self._has_calls = False
+        self._has_refused = False
         self._output_bytes = 0
         self._new = new
 
@@ -212,6 +229,9 @@ class MessageEncoder:
     def encode(self, event: StreamEvent) -> bytes:
         match event:
             case TextDelta(text=text):
+                return self._said("text", text)
+            case RefusalDelta(text=text):
+                self._has_refused = self._has_refused or bool(text)
                 return self._said("text", text)
             case ReasoningDelta(text=text):
                 if self._thinks:
@@ -227,6 +247,8 @@ class MessageEncoder:
                 self._usage = event
             case Timings():
                 self._timings = event
+            case Finish(reason="error"):
+                return self.fail(ended_badly())
             case Finish(reason=reason):
                 return self._end(reason)
             case _:
@@ -331,7 +353,9 @@ class MessageEncoder:
         data = self._flush()
         body: JsonObject = {
             "delta": {
-                "stop_reason": stop_word(reason, has_calls=self._has_calls),
+                "stop_reason": stop_word(
+                    reason, has_calls=self._has_calls, has_refused=self._has_refused
+                ),
                 "stop_sequence": None,
             },
             "usage": usage_of(

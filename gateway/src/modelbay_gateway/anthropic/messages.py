@@ -11,7 +11,7 @@ from modelbay_gateway.call import Call
 from modelbay_gateway.openai.chat import flags, model_headers
 from modelbay_gateway.openai.encode import new_id, to_json
 from modelbay_gateway.own.turn import remembered
-from modelbay_gateway.refusal import of_error
+from modelbay_gateway.refusal import ended_badly, of_error
 
 
 async def messages(bay: Bay, call: Call) -> None:
@@ -44,6 +44,8 @@ async def messages(bay: Bay, call: Call) -> None:
         result = await call.attended(bay.chat_result(model, asked.request, call.caller.name))
     except ModelbayError as exc:
         raise Failed(of_error(exc, context_window=window)) from exc
+    if result.finish_reason == "error":
+        raise Failed(ended_badly())
     body = whole_message(
         result,
         id=id,

@@ -27,7 +27,7 @@ from modelbay_gateway.ollama.encode import Form, LineEncoder, Stopwatch, nothing
 from modelbay_gateway.ollama.names import find
 from modelbay_gateway.openai.chat import flags, model_headers
 from modelbay_gateway.own.turn import remembered
-from modelbay_gateway.refusal import Refused, of_error
+from modelbay_gateway.refusal import Refused, ended_badly, of_error
 from modelbay_gateway.retention import allowed, allowed_fields
 
 
@@ -130,6 +130,8 @@ async def _answer(bay: Bay, call: Call, turn: _Turn) -> None:
         result = await call.attended(turn.result())
     except ModelbayError as exc:
         raise Failed(of_error(exc, context_window=window)) from exc
+    if result.finish_reason == "error":
+        raise Failed(ended_badly())
     body = whole(result, model=name, form=turn.form, watch=watch, created_at=bay.wall_clock())
     await call.reply(body, headers=model_headers(turn.model, (*turn.notices, *result.notices)))
 

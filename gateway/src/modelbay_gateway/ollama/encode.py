@@ -11,6 +11,7 @@ from modelbay.models.events import (
     Finish,
     FinishReason,
     ReasoningDelta,
+    RefusalDelta,
     StreamEvent,
     TextDelta,
     Timings,
@@ -20,7 +21,7 @@ from modelbay.models.events import (
 from modelbay.models.frozen import JsonObject
 from modelbay.models.media import EmbedResult
 from modelbay_gateway.openai.encode import call_id, to_json
-from modelbay_gateway.refusal import Refusal
+from modelbay_gateway.refusal import Refusal, ended_badly
 
 NDJSON = b"application/x-ndjson"
 
@@ -132,7 +133,7 @@ class LineEncoder:
 
     def encode(self, event: StreamEvent) -> bytes:
         match event:
-            case TextDelta(text=text):
+            case TextDelta(text=text) | RefusalDelta(text=text):
                 self._watch.piece()
                 return self._text(text) if text else b""
             case ReasoningDelta(text=text):
@@ -147,6 +148,8 @@ class LineEncoder:
                 self._usage = event
             case Timings():
                 self._timings = event
+            case Finish(reason="error"):
+                return self.fail(ended_badly())
             case Finish(reason=reason):
                 return self._end(reason)
             case _:
@@ -219,7 +222,7 @@ def whole(
         {
             "model": model,
             "created_at": stamp(created_at),
-            **piece(form, result.text, result.reasoning, calls),
+            **piece(form, result.text + result.refusal, result.reasoning, calls),
             "done": True,
             "done_reason": done_reason(result.finish_reason),
             **watch.metrics(result.usage, result.timings),

@@ -7,6 +7,7 @@ from modelbay.models.chat import ChatResult
 from modelbay.models.events import (
     Finish,
     Notice,
+    RefusalDelta,
     Status,
     StreamEvent,
     TextDelta,
@@ -134,7 +135,7 @@ class CompletionEncoder:
 
     def encode(self, event: StreamEvent) -> bytes:
         match event:
-            case TextDelta(text=text):
+            case TextDelta(text=text) | RefusalDelta(text=text):
                 return self._chunk(text, None) if text else b""
             case Status():
                 return status_comment(event)
@@ -186,7 +187,7 @@ def whole_completion(
         "model": model,
         "choices": [
             {
-                "text": echoed + result.text,
+                "text": echoed + result.text + result.refusal,
                 "index": 0,
                 "logprobs": None,
                 "finish_reason": finish_word(result.finish_reason, has_calls=False),

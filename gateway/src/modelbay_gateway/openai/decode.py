@@ -185,8 +185,10 @@ def _message(fields: Fields, ignored: list[str]) -> Message:
             if reasoning is None and isinstance(said, str):
                 reasoning = said
     content = _content(fields, ignored)
-    if role == "assistant" and content == "":
-        content = fields.text("refusal") or ""
+    if role == "assistant" and (refusal := fields.text("refusal")):
+        if isinstance(content, str):
+            content = [TextPart(text=content)] if content else []
+        content = [*content, TextPart(text=refusal, refusal=True)]
     message = made(
         Message,
         role=_ROLES[role],
@@ -221,7 +223,7 @@ def _part(part: Fields, ignored: list[str]) -> ContentPart:
         case "text" | "input_text":
             found = TextPart(text=part.needed_text("text"))
         case "refusal":
-            found = TextPart(text=part.needed_text("refusal"))
+            found = TextPart(text=part.needed_text("refusal"), refusal=True)
         case "image_url":
             found = _image(part, ignored)
         case "input_audio":
@@ -255,19 +257,17 @@ def _image(part: Fields, ignored: list[str]) -> ImagePart:
     image = Fields(raw, part.where("image_url")) if raw is not None else None
     if image is None:
         raise part.missing("image_url")
-    url = image.needed_text("url")
-    if image.text("detail") not in (None, "auto"):
-        ignored.append(image.where("detail"))
+    url, detail = image.needed_text("url"), image.text("detail")
     ignored += image.unread()
-    return _image_of(url)
+    return _image_of(url, detail)
 
 
-def _image_of(url: str) -> ImagePart:
+def _image_of(url: str, detail: str | None = None) -> ImagePart:
     split = _data_url(url)
     if split is None:
-        return ImagePart(url=url)
+        return ImagePart(url=url, detail=detail)
     media_type, data = split
-    return ImagePart(data=data, media_type=media_type or "image/png")
+    return ImagePart(data=data, media_type=media_type or "image/png", detail=detail)
 
 
 def _file(file: Fields) -> FilePart:
@@ -397,6 +397,7 @@ def _response_format(fields: Fields, ignored: list[str]) -> JsonMode | JsonSchem
             values: JsonObject = {
                 "schema": _ANYTHING if schema is None else schema,
                 "name": inner.text("name") or "answer",
+                "description": inner.text("description"),
                 "strict": inner.flag("strict"),
             }
             ignored += inner.unread() + found.unread()

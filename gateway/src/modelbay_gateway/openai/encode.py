@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Sequence
 
 import msgspec
+from pydantic import JsonValue
 
 from modelbay.models.chat import ChatResult
 from modelbay.models.events import (
@@ -12,6 +13,7 @@ from modelbay.models.events import (
     FinishReason,
     Notice,
     ReasoningDelta,
+    RefusalDelta,
     Status,
     StreamEvent,
     TextDelta,
@@ -138,23 +140,21 @@ def whole_chat(
 ) -> bytes:
     """The body of an answer that is not streamed."""
     text, thought = result.text, result.reasoning
-    message: JsonObject = {"role": "assistant", "content": text, "refusal": None}
+    message: JsonObject = {
+        "role": "assistant",
+        "content": None if result.refusal and not text else text,
+        "refusal": result.refusal or None,
+    }
     if thought:
         if reasoning_field == "think_tags":
             message["content"] = f"<think>\n{thought}\n</think>\n\n{text}"
         for name in _reasoning_names(reasoning_field):
             message[name] = thought
-    if result.tool_calls:
+    calls = _calls_of(result, new)
+    if calls:
         if not message["content"]:
             message["content"] = None
-        message["tool_calls"] = [
-            {
-                "id": call_id(call.id, new),
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in result.tool_calls
-        ]
+        message["tool_calls"] = calls
     body: JsonObject = {
         "id": id,
         "object": "chat.completion",
@@ -165,9 +165,7 @@ def whole_chat(
                 "index": 0,
                 "message": message,
                 "logprobs": None,
-                "finish_reason": finish_word(
-                    result.finish_reason, has_calls=bool(result.tool_calls)
-                ),
+                "finish_reason": finish_word(result.finish_reason, has_calls=bool(calls)),
             }
         ],
         "system_fingerprint": None,
@@ -178,6 +176,23 @@ def whole_chat(
     if own:
         body["modelbay"] = own
     return to_json(body)
+
+
+def _calls_of(result: ChatResult, new: Callable[[str], str]) -> list[JsonValue]:
+    """The calls of an answer; one that was cut off is among them as far as it came, as at OpenAI.
+
+    The finish reason says that it is not whole.
+    """
+    calls: list[ToolCall | ToolCallDelta] = [*result.tool_calls]
+    calls += [call for call in result.cut_off_calls if call.name]
+    return [
+        {
+            "id": call_id(call.id, new),
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for call in sorted(calls, key=lambda call: call.index)
+    ]
 
 
 def _reasoning_names(field: ReasoningField) -> tuple[str, ...]:
@@ -236,6 +251,7 @@ class ChatEncoder:
         delta = self._head + b',"choices":[{"index":0,"delta":{'
         self._delta = delta
         self._content = delta + b'"content":'
+        self._refusal = delta + b'"refusal":'
         usage = b',"usage":null' if include_usage else b""
         self._tail = b'},"logprobs":null,"finish_reason":null}]' + usage + b"}\n\n"
         self._usage_null = usage
@@ -262,6 +278,11 @@ class ChatEncoder:
                 return self._content + to_json(text) + self._tail
             case ReasoningDelta(text=text):
                 return self._thought(text) if text else b""
+            case RefusalDelta(text=text):
+                if not text:
+                    return b""
+                closed = self._end_of_thought() if self._is_thinking else b""
+                return closed + self._refusal + to_json(text) + self._tail
             case ToolCallDelta():
                 call = self._open(event.index)
                 call.id = call.id or event.id

@@ -16,7 +16,13 @@ from modelbay.models.events import Finish, Notice, StreamEvent, Usage
 from modelbay.wire.openai_chat import Dialect
 from modelbay_ollama import config
 from modelbay_ollama.asking import at
-from modelbay_ollama.encoding import encode_messages, of_names, require_messages, users_limit
+from modelbay_ollama.encoding import (
+    encode_messages,
+    of_hints,
+    of_names,
+    require_messages,
+    users_limit,
+)
 from modelbay_ollama.extras import dropped
 from modelbay_ollama.failures import classify
 from modelbay_ollama.memory import memory
@@ -130,6 +136,7 @@ def _as_the_layer_takes_it(request: ChatRequest, model: ModelInfo) -> ChatReques
 
 def _notices(provider: ProviderContext, request: ChatRequest, model: ModelInfo) -> Iterator[Notice]:
     yield from of_names(request)
+    yield from of_hints(request)
     window, where = wished_window(model.capabilities, config.options(provider).num_ctx)
     if window is not None:
         yield dropped(where, _NATIVE_ONLY)

@@ -89,7 +89,7 @@ def encode_chat(request: ChatRequest, model: ModelInfo, setup: Setup) -> Encoded
         "messages": list(messages),
         "stream": request.stream,
     }
-    notices += of_names(request)
+    notices += [*of_names(request), *of_hints(request)]
     _tools(request, model, setup.version, body, notices)
     schema = _format(request, setup.version, body)
     if schema:
@@ -132,6 +132,24 @@ def of_names(request: ChatRequest) -> list[Notice]:
     if any(message.name for message in request.messages if message.role != "tool"):
         return [dropped("name", "Ollama's messages have no place for their author's name")]
     return []
+
+
+def of_hints(request: ChatRequest) -> list[Notice]:
+    """What a caller is told whose words about an image or a format reach no model here."""
+    notices: list[Notice] = []
+    parts = [
+        part
+        for message in request.messages
+        if not isinstance(message.content, str)
+        for part in message.content
+    ]
+    details = {part.detail for part in parts if isinstance(part, ImagePart)} - {None, "auto"}
+    if details:
+        notices.append(dropped("detail", "Ollama looks at every image the same way"))
+    form = request.response_format
+    if isinstance(form, JsonSchema) and form.description:
+        notices.append(dropped("response_format.description", "Ollama is told the schema alone"))
+    return notices
 
 
 def users_limit(model: ModelInfo) -> int | None:

@@ -93,7 +93,12 @@ SERVERS: tuple[Server, ...] = (
         evidence="OpenAI API reference, chat completions: max_tokens is deprecated and refused by"
         " reasoning models; unknown arguments are refused (HTTP 400 'Unrecognized request argument"
         " supplied: top_k')",
-        dialect=Dialect(max_tokens_field="max_completion_tokens", top_k=False, developer_role=True),
+        dialect=Dialect(
+            max_tokens_field="max_completion_tokens",
+            top_k=False,
+            developer_role=True,
+            refusals=True,
+        ),
         hosts=("api.openai.com",),
         names_are_checked=True,
         hints={"quota_exceeded": "add credit at platform.openai.com, or choose another provider"},
