@@ -25,6 +25,7 @@ def parse(text: str) -> ModelRef:
 @example("desk", "desk/m")
 @example("hf.co", "hf.co/u/m:q4")
 def test_a_ref_survives_being_written_and_read(provider_id: str, wire_id: str) -> None:
+    """S0-64: one grammar of ids, on which all else stands."""
     ref = ModelRef(provider_id, wire_id)
 
     read = parse_model_ref(
@@ -81,7 +82,10 @@ def test_an_id_without_a_known_prefix_is_the_wire_id_byte_for_byte(text: str) ->
     ],
 )
 def test_ids_as_people_write_them(text: str, provider_id: str, wire_id: str, bare: bool) -> None:
-    """S0-12, S0-39: identity is explicit; no guess by the look of a name."""
+    """S0-12, S0-39: identity is explicit; no guess by the look of a name (S0-08).
+
+    A slash makes a prefix only where a provider has that name (S0-11).
+    """
     ref = parse(text)
 
     assert (ref.provider_id, ref.wire_id, ref.is_legacy_bare) == (provider_id, wire_id, bare)

@@ -104,6 +104,59 @@ def test_check_asks_no_server(installation: Installation, invoke: Invoke) -> Non
     assert invoke("config", "check").exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "misspelt"),
+    [
+        ("deepseek", "maxConcurrent", "maxConcurent"),
+        ("embedded", "contextLength", "contextLenght"),
+        ("llama-swap", "sidecarUrl", "sidecarURL"),
+        ("llamacpp", "busyWaitS", "busyWait"),
+        ("ollama", "numCtx", "numCtxt"),
+        ("openai", "server", "servre"),
+    ],
+)
+def test_a_misspelt_option_of_a_kind_is_named_without_asking_its_server(
+    installation: Installation, invoke: Invoke, kind: str, key: str, misspelt: str
+) -> None:
+    """S0-22, S0-25: a provider's entry holds what its kind knows, and nothing else."""
+    installation.setenv("MODELBAY_DISABLE", "")
+    value = {"sidecarUrl": "http://127.0.0.1:1", "server": "vllm"}.get(key, 5)
+    entry = {"id": "lab", "kind": kind, "baseUrl": "http://127.0.0.1:1"}
+    installation.configure({**entry, key: value})
+    assert invoke("config", "check").exit_code == 0
+
+    installation.configure({**entry, misspelt: value})
+    result = invoke("config", "check", "--json")
+
+    assert result.exit_code == 2
+    found = [(f["code"], f["subject"], f["fix"]) for f in json.loads(result.stdout)]
+    assert found == [("unknown_key", "provider lab", f"modelbay providers unset lab {misspelt}")]
+
+
+def test_a_registry_of_agents_beside_the_file_is_another_program_s(
+    installation: Installation, invoke: Invoke
+) -> None:
+    """S0-06, S0-25: the coder's ``coder-providers.json`` is neither read nor written."""
+    data = installation.home.parent / "data"
+    data.mkdir()
+    agents = data / "coder-providers.json"
+    agents.write_text('{"providers": [{"id": "agent", "kind": "fake"}]}')
+    before = agents.read_bytes()
+    installation.setenv("LLAMA_PROVIDERS_PATH", str(data / "llama-providers.json"))
+
+    invoke("providers", "add", "fake://lab:1#lab")
+    invoke("default", "lab/echo")
+    listed = json.loads(invoke("models", "--json").stdout)
+
+    assert [each["id"] for each in listed["providers"]] == ["lab"]
+    assert "lab" in (data / "llama-providers.json").read_text()
+    assert agents.read_bytes() == before
+    assert sorted(path.name for path in data.iterdir()) == [
+        "coder-providers.json",
+        "llama-providers.json",
+    ]
+
+
 # --- edit -----------------------------------------------------------------------------------------
 
 
@@ -312,6 +365,30 @@ def test_a_wrapper_that_is_not_installed_is_told(
     fix = "modelbay config unset wrappers   # or install it"
 
     assert checked(invoke) == [("warning", "wrapper_missing", fix)]
+
+
+def test_a_wrapper_with_wrong_settings_is_told_and_the_others_are_kept(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.configure({"id": "desk"}, wrappers=["concurrency:many", "request-log:text=9"])
+    fix = """modelbay config set wrappers '["request-log:text=9"]'   # or mend its settings"""
+
+    assert checked(invoke) == [("warning", "wrapper_broken", fix)]
+
+
+def test_wrappers_that_the_file_names_stand_around_the_turns(
+    installation: Installation, invoke: Invoke
+) -> None:
+    log = installation.home / "requests.jsonl"
+    installation.configure({"id": "desk"}, wrappers=[f"request-log:file={log}", "concurrency:1"])
+
+    assert checked(invoke) == []
+    assert invoke("chat", "-m", "desk/echo", "hello").exit_code == 0
+    told = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(one["hook"], one["model"], one["outcome"]) for one in told] == [
+        ("stream_chat", "desk/echo", "stop")
+    ]
+    assert "hello" not in log.read_text()
 
 
 def test_the_providers_are_named_once(installation: Installation, invoke: Invoke) -> None:

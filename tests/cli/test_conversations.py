@@ -4,6 +4,7 @@ import json
 import sqlite3
 
 import pytest
+from rich.cells import cell_len
 
 from cli.conftest import Installation, Invoke
 
@@ -75,6 +76,94 @@ def test_of_a_provider_that_is_down_nobody_knows(
 
 def test_two_wishes_are_a_usage_error(invoke: Invoke) -> None:
     assert invoke("conversations", "model", "trip", "desk/slow", "--clear").exit_code == 2
+
+
+# --- the list -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def talks(installation: Installation, invoke: Invoke) -> Installation:
+    """Two conversations with a model, and one whose model has gone."""
+    for name, question in (("one", "first things"), ("two", "night train"), ("three", "and now?")):
+        asked = invoke("chat", "--conversation", name, "-m", "desk/echo", question)
+        assert asked.exit_code == 0, asked.stderr
+    invoke("conversations", "model", "two", "desk/gone")
+    invoke("conversations", "model", "three", "--clear")
+    return installation
+
+
+def test_they_are_listed_with_the_models_they_remember(talks: Installation, invoke: Invoke) -> None:
+    """S2-01, S2-02."""
+    result = invoke("conversations", "list")
+
+    rows = [line.split(None, 2) for line in result.stdout.splitlines()]
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["CONVERSATION", "MODEL", "NOTE                TITLE"],
+        ["three", "-", "-                   and now?"],
+        ["two", "desk/gone", "not there any more  night train"],
+        ["one", "desk/echo", "-                   first things"],
+    ]
+    assert invoke("conversations").stdout == result.stdout
+
+
+def test_the_list_as_json_is_what_is_said_of_each(talks: Installation, invoke: Invoke) -> None:
+    """S2-05: the same fields, and the title."""
+    document = json.loads(invoke("conversations", "list", "--json").stdout)
+
+    assert document == {
+        "conversations": [
+            {**json.loads(invoke("conversations", "model", name, "--json").stdout), "title": title}
+            for name, title in (
+                ("three", "and now?"),
+                ("two", "night train"),
+                ("one", "first things"),
+            )
+        ],
+        "next": None,
+    }
+    assert json.loads(invoke("conversations", "--json").stdout) == document
+    assert invoke("conversations", "--json", "list").exit_code == 2
+
+
+def test_an_empty_list_says_so_and_makes_no_file(
+    installation: Installation, invoke: Invoke
+) -> None:
+    result = invoke("conversations", "list")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "no conversation is kept: modelbay chat begins one\n"
+    assert json.loads(invoke("conversations", "list", "--json").stdout) == {
+        "conversations": [],
+        "next": None,
+    }
+    assert not (installation.home / "data").exists()
+
+
+def test_a_long_list_comes_in_pages(talks: Installation, invoke: Invoke) -> None:
+    first = invoke("conversations", "list", "-n", "2")
+    assert [line.split()[0] for line in first.stdout.splitlines()[1:]] == ["three", "two"]
+    call = first.stderr.strip().removeprefix("more: modelbay ").split()
+    rest = invoke(*call)
+    assert [line.split()[0] for line in rest.stdout.splitlines()[1:]] == ["one"]
+
+
+@pytest.mark.parametrize("title", ["words " * 40, "夜行列車" * 30])
+def test_a_narrow_terminal_shortens_titles_and_never_a_ref(
+    installation: Installation, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, title: str
+) -> None:
+    """A Chinese character takes two columns."""
+    invoke("chat", "--conversation", "trip", "-m", "desk/echo", title)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    for width in ("60", "30"):
+        monkeypatch.setenv("COLUMNS", width)
+        head, line = invoke("conversations").stdout.splitlines()
+        assert head.split() == ["CONVERSATION", "MODEL", "TITLE"]
+        assert line.startswith("trip          desk/echo  ")
+        assert line.endswith("…")
+        taken = cell_len(line)
+        assert int(width) - 1 <= taken <= max(int(width), 25 + 20)
 
 
 # --- names of old ---------------------------------------------------------------------------------

@@ -1,15 +1,19 @@
 """Mirrors commands/explain.py and commands/verify.py."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cli.conftest import Installation, Invoke
+from modelbay_llamacpp.simulator import LlamaCppSimulator, SimulatedModel
 
 
 def explained(invoke: Invoke, *arguments: str) -> list[tuple[str, Any, str, bool]]:
-    rows = json.loads(invoke("explain", *arguments, "--json").stdout)
+    result = invoke("explain", *arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)
     return [(row["field"], row["value"], row["source"], row["wins"]) for row in rows]
 
 
@@ -84,3 +88,34 @@ def test_verify_for_people(invoke: Invoke) -> None:
 
     assert " ".join(result.stdout.split()) == "json_mode no the answer in JSON mode is no JSON"
     assert "modelbay explain desk/echo" in result.stderr
+
+
+def test_a_server_that_lies_is_found_out_and_the_lie_is_shown_below_the_truth(
+    installation: Installation, invoke: Invoke
+) -> None:
+    """Over a real socket; `--only` leaves the rest as the server says it."""
+    real = SimulatedModel("m", tools=False, n_ctx=4096)
+    liar = replace(real, listed_as=replace(real, tools=True, vision=True, n_ctx=16384))
+    off = [d for d in installation.env["MODELBAY_DISABLE"].split(",") if "cpp" not in d]
+    installation.setenv("MODELBAY_DISABLE", ",".join(off))
+    with LlamaCppSimulator([liar]) as sim:
+        installation.configure({"id": "lab", "kind": "llamacpp", "baseUrl": sim.base_url})
+        fields = ("tools", "vision", "context_window")
+        only = [word for name in fields for word in ("--only", name)]
+        shown = invoke("verify", "lab/m", *only)
+        assert shown.exit_code == 0, shown.stderr
+        rows = {name: explained(invoke, "lab/m", name) for name in fields}
+
+    assert [line.split()[:2] for line in shown.stdout.splitlines()] == [
+        ["tools", "no"],
+        ["vision", "no"],
+        ["context_window", "4096"],
+    ]
+    assert rows == {
+        name: [(name, true, "measured", True), (name, lie, "live", False)]
+        for name, true, lie in (
+            ("tools", False, True),
+            ("vision", False, True),
+            ("context_window", 4096, 16384),
+        )
+    }

@@ -1,4 +1,4 @@
-"""Mirrors modelbay/host/measuring.py and ledger.py: models that are not what their lists say."""
+"""Mirrors host/measuring.py, questions.py and ledger.py: models that are not what lists say."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from host.sight import sees
 from modelbay.errors import (
     AuthenticationError,
     BackendError,
@@ -18,7 +19,8 @@ from modelbay.errors import (
 )
 from modelbay.host.host import Host
 from modelbay.host.ledger import Ledger
-from modelbay.host.measuring import ANSWER_TOKENS, MEASURABLE
+from modelbay.host.measuring import MEASURABLE
+from modelbay.host.questions import ANSWER_TOKENS
 from modelbay.models.capabilities import Facts, Measurement
 from modelbay.models.catalog import DiscoveredModel, ModelInfo
 from modelbay.models.chat import ChatRequest, ImagePart, JsonSchema
@@ -45,6 +47,7 @@ class Real:
     Attributes:
         cuts: A prompt that is too long is cut without a word instead of being refused.
         tells: The server reports how many tokens it read.
+        template: Tokens around every message.
     """
 
     tools: bool = True
@@ -58,10 +61,12 @@ class Real:
     cuts: bool = False
     tells: bool = True
     bytes_per_token: float = 2.0
+    template: int = 9
     spent: list[int] = field(default_factory=list)
 
     async def answer(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
-        tokens = int(sum(len(m.text) for m in request.messages) / self.bytes_per_token) + 9
+        tokens = int(sum(len(m.text) for m in request.messages) / self.bytes_per_token)
+        tokens += self.template
         self.spent.append(tokens)
         if tokens > self.context and not self.cuts:
             raise ContextLengthError("the prompt is too long", status=400)
@@ -97,7 +102,7 @@ class Real:
         if request.response_format is not None:
             return '{"ok": true}' if self.json_mode else "Here you are: {}"
         if images and self.vision:
-            return "Red and blue."
+            return sees([m.model_dump(mode="json") for m in request.messages])
         return "Hello."
 
 
@@ -221,6 +226,41 @@ async def test_the_user_knows_better_than_a_measurement(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("claimed", "real"),
+    [
+        (16384, Real(context=4096, template=400)),  # the words alone do not make the count
+        (16384, Real(context=4096, template=400, cuts=True)),
+        (2048, Real(context=8192)),  # more modest than need be
+        (131_072, Real(context=4096)),  # too dear to be tried at once
+        (131_072, Real(context=4096, cuts=True)),
+        (16384, Real(context=4096, bytes_per_token=0.1)),  # no prompt comes near
+        (4000, Real(context=3000)),  # no round number
+    ],
+)
+async def test_a_context_is_found_whatever_is_claimed(
+    tmp_path: Path, claimed: int, real: Real
+) -> None:
+    async with open_host(tmp_path, {"m": (Facts(context_window=claimed), real)}) as held:
+        found = (await verified(held, "m", fields=("context_window",)))["context_window"]
+
+    assert isinstance(found, int)
+    assert abs(found - real.context) <= real.context * 0.05
+    assert len(real.spent) < 20
+
+
+async def test_a_claim_that_is_true_costs_two_large_prompts(tmp_path: Path) -> None:
+    """One that fits, and one that would show that there is more."""
+    real = Real(context=8192)
+    async with open_host(tmp_path, {"m": (Facts(context_window=8192), real)}) as held:
+        assert await verified(held, "m", fields=("context_window",)) == {"context_window": 8192}
+
+    assert [tokens for tokens in real.spent if tokens > 1000] == [
+        pytest.approx(8192, rel=0.02),
+        pytest.approx(10240, rel=0.02),
+    ]
+
+
 async def test_measuring_the_context_keeps_to_its_price(tmp_path: Path) -> None:
     real = Real(context=1_000_000)
     async with open_host(tmp_path, {"m": (Facts(), real)}) as held:
@@ -230,21 +270,79 @@ async def test_measuring_the_context_keeps_to_its_price(tmp_path: Path) -> None:
     assert sum(real.spent) <= 20_000 * 1.1
 
 
-@pytest.mark.parametrize(
-    ("real", "fields", "expected"),
-    [
-        (Real(tells=False), ("context_window",), {"context_window": None}),
-        (Real(vision=False, refuses=False), ("vision",), {"vision": None}),
-    ],
-)
-async def test_what_settles_nothing_is_not_kept_as_an_answer(
-    tmp_path: Path, real: Real, fields: tuple[str, ...], expected: object
-) -> None:
-    async with open_host(tmp_path, {"m": (ALL, real)}) as held:
-        assert await verified(held, "m", fields=fields) == expected
+async def test_what_settles_nothing_is_not_kept_as_an_answer(tmp_path: Path) -> None:
+    silent = (Facts(context_window=4096), Real(tells=False))
+    async with open_host(tmp_path, {"m": silent}) as held:
+        assert await verified(held, "m", fields=("context_window",)) == {"context_window": None}
         known = (await held.resolve("desk/m")).capabilities
 
-    assert known.vision is True
+    assert known.context_window == 4096
+
+
+class Told(Real):
+    """Says these things, one after the other; the word ``call`` is a call of the offered tool."""
+
+    def __init__(self, *answers: str) -> None:
+        super().__init__()
+        self.answers = list(answers)
+
+    async def answer(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        if request.tool_choice == "required":
+            raise UnsupportedFeatureError("a call cannot be forced", stage="encode")
+        text = self.answers.pop(0)
+        if text == "call":
+            yield ToolCall("1", (request.tools or [])[0].name, "{}")
+        else:
+            yield TextDelta(text)
+        yield Finish("stop")
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (("Red, blue.", "yellow and green"), True),
+        (("Red and blue.", "Red and blue."), False),  # a guess
+        (("I cannot see it.", "I cannot see it."), False),
+        (("red, blue, green or yellow", "red and green"), False),
+        (("Red and blue.", "Yellow and blue."), None),  # half blind, or half lucky
+    ],
+)
+async def test_two_pictures_tell_who_sees_from_who_guesses(
+    tmp_path: Path, answers: tuple[str, ...], expected: bool | None
+) -> None:
+    async with open_host(tmp_path, {"m": (Facts(), Told(*answers))}) as held:
+        assert await verified(held, "m", fields=("vision",)) == {"vision": expected}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (("call",), True),
+        (("Noted.", "call"), True),
+        (("Noted.", "I do not know."), False),
+        (("Noted.", ""), False),
+    ],
+)
+async def test_text_once_may_be_a_whim_and_twice_is_an_answer(
+    tmp_path: Path, answers: tuple[str, ...], expected: bool
+) -> None:
+    """Where no call can be required."""
+    async with open_host(tmp_path, {"m": (Facts(), Told(*answers))}) as held:
+        assert await verified(held, "m", fields=("tools",)) == {"tools": expected}
+
+
+async def test_a_model_that_does_not_chat_has_no_context_to_find_out(tmp_path: Path) -> None:
+    """What it can do is measured all the same."""
+
+    class Silent(Real):
+        async def answer(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+            raise InvalidRequestError("this model does not chat", status=400)
+            yield
+
+    async with open_host(tmp_path, {"m": (ALL, Silent())}) as held:
+        found = await verified(held, "m")
+
+    assert (found["context_window"], found["tools"], found["embeddings"]) == (None, False, True)
 
 
 async def test_an_answer_that_was_cut_off_by_its_limit_settles_nothing(tmp_path: Path) -> None:
@@ -255,10 +353,29 @@ async def test_an_answer_that_was_cut_off_by_its_limit_settles_nothing(tmp_path:
             yield Finish("length")
 
     async with open_host(tmp_path, {"m": (Facts(), Slow())}) as held:
-        assert await verified(held, "m", fields=("tools", "reasoning")) == {
+        assert await verified(held, "m", fields=("tools", "vision", "reasoning")) == {
             "tools": None,
+            "vision": None,
             "reasoning": True,
         }
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [("json_mode", None), ("json_schema", None), ("tools", None), ("reasoning", False)],
+)
+async def test_half_an_answer_is_not_a_wrong_one(
+    tmp_path: Path, field: str, expected: bool | None
+) -> None:
+    """A grammar makes JSON, and the model does not find its end; but a thought would come first."""
+
+    class Endless(Real):
+        async def answer(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+            yield TextDelta('{"a": "on and on')
+            yield Finish("length")
+
+    async with open_host(tmp_path, {"m": (Facts(), Endless())}) as held:
+        assert await verified(held, "m", fields=(field,)) == {field: expected}
 
 
 async def test_a_notice_that_the_prompt_was_cut_is_believed(tmp_path: Path) -> None:
@@ -296,6 +413,35 @@ async def test_a_server_that_cannot_be_asked_measures_nothing(
         assert (await held.resolve("desk/m")).capabilities.tools is True
 
 
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("image input is not supported - start it with a projector", False),
+        ("this model does not support images", False),
+        ("cudaMalloc failed", None),
+    ],
+)
+async def test_a_failure_of_one_question_leaves_the_others(
+    tmp_path: Path, message: str, expected: bool | None
+) -> None:
+    """Several servers refuse with 500 what they have no part for."""
+
+    class Blind(Real):
+        async def answer(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+            if not isinstance(request.messages[0].content, str):
+                raise BackendError(message, status=500)
+            async for event in super().answer(request):
+                yield event
+
+    fields = ("tools", "vision", "reasoning")
+    async with open_host(tmp_path, {"m": (Facts(), Blind())}) as held:
+        assert await verified(held, "m", fields=fields) == {
+            "tools": True,
+            "vision": expected,
+            "reasoning": True,
+        }
+
+
 class Unforced(Real):
     """Behind a plugin that cannot force a call, and says so before anything is sent."""
 
@@ -311,7 +457,7 @@ class Unforced(Real):
     [
         (Unforced(), True),
         (Unforced(tools=False), False),  # the server refuses tools
-        (Unforced(tools=False, refuses=False), None),  # free to answer in text
+        (Unforced(tools=False, refuses=False), False),  # free to answer in text, and twice did
     ],
 )
 async def test_where_a_call_cannot_be_forced_the_model_is_left_the_choice(
@@ -375,22 +521,50 @@ def entry(**fields: object) -> DiscoveredModel:
     return DiscoveredModel.model_validate({"wire_id": "a/b:c", **fields})
 
 
+LISTED = entry(facts={"tools": True, "context_window": 4096}, size_bytes=7)
+
+
 @pytest.mark.parametrize(
     ("later", "known"),
     [
-        (entry(), True),
-        (entry(state="loaded", loaded_context=4096), True),  # the same one, loaded
-        (entry(size_bytes=7), False),
-        (entry(facts={"tools": True}), False),
+        (LISTED, True),
+        (entry(), True),  # says less, and nothing else
+        (LISTED.model_copy(update={"state": "loaded", "quantization": "Q4_K_M"}), True),
+        (LISTED.model_copy(update={"evidence": {"tools": "/props"}, "name": "B"}), True),
+        (entry(facts={"tools": True, "vision": True}, size_bytes=7), True),
+        (entry(facts={"context_window": 6000}, loaded_context=6000), True),  # what it has got
+        (entry(facts={"context_window": 6000}), False),  # configured anew
+        (entry(facts={"tools": False}), False),
+        (entry(size_bytes=8), False),
+        (entry(origin="remote"), False),
         (entry(digest="d"), False),
     ],
 )
 def test_without_a_digest_the_listed_entry_says_whether_it_is_the_same_model(
     tmp_path: Path, later: DiscoveredModel, known: bool
 ) -> None:
-    Ledger(tmp_path).write(REF, entry(), [TOOLS])
+    """Servers say more of a model once it is in memory, where measuring has brought it."""
+    Ledger(tmp_path).write(REF, LISTED, [TOOLS])
 
     assert Ledger(tmp_path).read(REF, later) == ((TOOLS,) if known else ())
+
+
+def test_what_was_said_once_is_held_against_a_later_entry(tmp_path: Path) -> None:
+    """Also if the entry of the last measurement did not say it."""
+    ledger = Ledger(tmp_path)
+    ledger.write(REF, LISTED, [TOOLS])
+    ledger.write(REF, entry(), [TOOLS])
+
+    assert ledger.read(REF, entry(size_bytes=8)) == ()
+
+
+def test_another_model_s_measurements_go_when_this_one_is_measured(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write(REF, entry(digest="old"), [TOOLS])
+    vision = Measurement(field="vision", value=False, evidence="refused", at=1.0)
+    ledger.write(REF, entry(digest="new"), [vision])
+
+    assert ledger.read(REF, entry(digest="new")) == (vision,)
 
 
 def test_fields_that_were_not_measured_again_stay(tmp_path: Path) -> None:

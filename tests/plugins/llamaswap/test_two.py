@@ -106,7 +106,7 @@ async def manage(host: Host, provider: str, action: Load | Unload | Running | Sh
 async def test_the_catalogue_is_grouped_and_its_ids_are_composite(
     desktop: LlamaSwapSimulator, sidecar: LlamaSwapSimulator, embedding: LlamaSwapSimulator
 ) -> None:
-    """S0-23: nothing is started by looking."""
+    """S0-23, S0-65: nothing is started by looking."""
     async with opened(desktop, sidecar, embedding) as host:
         catalog = await host.refresh(force=True)
 
@@ -122,7 +122,10 @@ async def test_the_catalogue_is_grouped_and_its_ids_are_composite(
 async def test_each_of_two_models_of_one_name_is_asked_where_it_lives(
     desktop: LlamaSwapSimulator, sidecar: LlamaSwapSimulator, embedding: LlamaSwapSimulator
 ) -> None:
-    """S0-32, S0-40, S0-41: the provider's prefix ends at the wire."""
+    """S0-32, S0-40, S0-41: the provider's prefix ends at the wire.
+
+    Whoever asks several models side by side reaches each of them (S0-10, S0-52, S0-67).
+    """
     async with opened(desktop, sidecar, embedding) as host:
         await host.refresh(force=True)
         told = [
@@ -154,7 +157,7 @@ async def test_each_of_two_models_of_one_name_is_asked_where_it_lives(
 async def test_load_lookup_and_unload_reach_the_right_one(
     desktop: LlamaSwapSimulator, sidecar: LlamaSwapSimulator, embedding: LlamaSwapSimulator
 ) -> None:
-    """S0-44 to S0-46: what is known of one is never believed of the other."""
+    """S0-09, S0-44 to S0-46: what is known of one is never believed of the other."""
     async with opened(desktop, sidecar, embedding) as host:
         await host.refresh(force=True)
         await manage(host, "embedding", Load(model=SHARED))

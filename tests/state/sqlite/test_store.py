@@ -56,7 +56,7 @@ async def test_favourites_are_kept_as_composite_ids_in_one_setting(
 
 
 async def test_favourites_are_shared_by_all_programs(store: SqliteStore, path: Path) -> None:
-    """S0-15."""
+    """S0-04, S0-15."""
     async with SqliteStore(path) as other:
         await store.add_favorite("desk/a")
         await other.add_favorite("desk/b")
@@ -113,6 +113,87 @@ async def test_there_is_a_limit_to_settings(
         await store.set_setting("two", 1)
 
     assert await store.settings() == {"favorite_models": [], "one": 2}
+
+
+async def test_several_settings_are_set_at_once(store: SqliteStore) -> None:
+    await store.set_settings({"theme": "dark", "gone": 1, "left": [1]})
+    await store.add_favorite("desk/a")
+
+    found = await store.set_settings(
+        {"favorite_models": ["desk/b", "desk/a", "desk/b"], "theme": "light", "gone": None}
+    )
+
+    assert found == {"favorite_models": ["desk/b", "desk/a"], "left": [1], "theme": "light"}
+    assert await store.settings() == found
+    assert await store.set_settings({"favorite_models": None}) == {
+        "favorite_models": [],
+        "left": [1],
+        "theme": "light",
+    }
+    assert await store.set_settings({}) == await store.settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("favorite_models", ["bare"]),
+        ("favorite_models", "desk/a"),
+        ("favorite_models", ["desk/a", 1]),
+        ("", 1),
+        ("n" * (limits.SETTING_NAME_CHARS + 1), 1),
+        ("long", "x" * limits.SETTING_BYTES),
+        ("half", "\ud800"),
+        ("number", float("nan")),
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_where_one_of_several_settings_cannot_be_none_of_them_is_set(
+    store: SqliteStore, name: str, value: str | float | list[object], is_first: bool
+) -> None:
+    await store.set_settings({"favorite_models": ["desk/a"], "theme": "dark"})
+    before = await store.settings()
+    good: dict[str, object] = {"favorite_models": [], "theme": None, "new": 1}
+    good.pop(name, None)
+    both = {name: value, **good} if is_first else {**good, name: value}
+
+    with pytest.raises(InvalidRequestError):
+        await store.set_settings(both)  # type: ignore[arg-type]
+
+    assert await store.settings() == before
+
+
+async def test_several_settings_have_the_same_limit_and_removed_ones_make_room(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SETTINGS", 2)
+    await store.set_settings({"one": 1, "two": 2})
+
+    with pytest.raises(InvalidRequestError, match="3 settings"):
+        await store.set_settings({"one": 11, "three": 3})
+    assert await store.settings() == {"favorite_models": [], "one": 1, "two": 2}
+    assert await store.set_settings({"three": 3, "one": None}) == {
+        "favorite_models": [],
+        "three": 3,
+        "two": 2,
+    }
+
+
+async def test_nobody_sees_half_of_several_settings(path: Path) -> None:
+    async with SqliteStore(path) as writes, SqliteStore(path) as reads:
+        await writes.set_settings({"a": 0, "b": 0})
+        seen = []
+
+        async def write() -> None:
+            for number in range(1, 30):
+                await writes.set_settings({"a": number, "b": number})
+
+        async def read() -> None:
+            for _ in range(60):
+                seen.append(await reads.settings())
+
+        await asyncio.gather(write(), read())
+
+    assert [each for each in seen if each["a"] != each["b"]] == []
 
 
 # --- the model of a conversation ------------------------------------------------------------------

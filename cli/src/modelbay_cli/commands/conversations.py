@@ -4,9 +4,10 @@ import sys
 
 import click
 
-from modelbay.state import rules
+from modelbay.state import Conversation, Page, rules
 from modelbay.state.records import ConversationModel
 from modelbay_cli import stored
+from modelbay_cli.commands.history import after_option, fitted, limit_option, tell_next
 from modelbay_cli.failure import FAILED
 from modelbay_cli.options import (
     deadline_option,
@@ -18,16 +19,94 @@ from modelbay_cli.options import (
 from modelbay_cli.output import NOTHING, Screen, Section, table
 from modelbay_cli.session import Session
 
+_COLUMNS = ("CONVERSATION", "MODEL", "NOTE", "TITLE")
+_NOTES = {True: NOTHING, False: "not there any more", None: "not listed at present"}
+
 
 @click.group(
+    invoke_without_command=True,
     epilog=examples(
+        "modelbay conversations",
         "modelbay conversations model trip",
         "modelbay conversations model trip desk/qwen3",
         "modelbay conversations normalise --dry-run",
-    )
+    ),
 )
-def command() -> None:
-    """Show and set the models of conversations, and write old names of models anew."""
+@json_option
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Show and set the models of conversations, and write old names of models anew.
+
+    Without a command: list them.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_, as_json=as_json)
+    elif as_json:
+        raise click.UsageError(f"--json comes after '{ctx.invoked_subcommand}'")
+
+
+@command.command(
+    "list",
+    epilog=examples(
+        "modelbay conversations list",
+        "modelbay conversations list -n 100 --json",
+    ),
+)
+@limit_option
+@after_option
+@json_option
+@refresh_option
+@deadline_option
+@verbose_option
+def list_(
+    limit: int, cursor: str | None, as_json: bool, refresh: bool, deadline_s: float | None
+) -> None:
+    """List conversations with the models they remember, the last used first.
+
+    Those that were kept, as in `modelbay history`. Without a model, turns go to the default.
+    """
+    with Session(deadline_s=deadline_s, cache=True) as session:
+        page, models = session.run(_listed(session, limit, cursor, refresh=refresh))
+    out, err = Screen.stdout(), Screen.stderr()
+    if as_json:
+        documents = [
+            {**found.model_dump(mode="json"), "title": each.title}
+            for each, found in zip(page.items, models, strict=True)
+        ]
+        out.json({"conversations": documents, "next": page.next})
+        return
+    rows = [
+        [
+            each.id,
+            found.model or NOTHING,
+            NOTHING if found.model is None else _NOTES[found.resolvable],
+            each.title or NOTHING,
+        ]
+        for each, found in zip(page.items, models, strict=True)
+    ]
+    if rows:
+        table(out, _COLUMNS, [Section(fitted(_COLUMNS, rows, out))])
+    else:
+        err.line("no conversation is kept: modelbay chat begins one", style="dim")
+    tell_next("modelbay conversations list", limit, page.next)
+
+
+async def _listed(
+    session: Session, limit: int, cursor: str | None, *, refresh: bool
+) -> tuple[Page[Conversation], list[ConversationModel]]:
+    host = session.host
+    store = stored.existing(host)
+    if store is None:
+        return Page[Conversation](items=()), []
+    page = await store.conversations(limit=limit, cursor=cursor)
+    kept = {each.id: await store.conversation_model(each.id) for each in page.items}
+    if any(kept.values()):
+        await host.refresh(force=refresh, stale_is_enough=True)
+    listing, default = stored.listing(host), await stored.default_model(host)
+    return page, [
+        rules.conversation_model(name, model, listing, default=default)
+        for name, model in kept.items()
+    ]
 
 
 @command.command(

@@ -80,10 +80,10 @@ def list_(limit: int, cursor: str | None, as_json: bool) -> None:
         for each in page.items
     ]
     if rows:
-        table(out, _COLUMNS, [Section(_fitted(_COLUMNS, rows, out))])
+        table(out, _COLUMNS, [Section(fitted(_COLUMNS, rows, out))])
     else:
         Screen.stderr().line("no conversation is kept: modelbay chat begins one", style="dim")
-    _tell_next("modelbay history list", limit, page.next)
+    tell_next("modelbay history list", limit, page.next)
 
 
 @command.command(
@@ -121,7 +121,7 @@ def show(conversation_id: str, limit: int, cursor: str | None, as_json: bool) ->
         out.line(_heading(each), style="bold")
         out.line(_said(each.message))
     quoted = shlex.quote(conversation_id)
-    _tell_next(f"modelbay history show {quoted}", limit, page.next, "older messages")
+    tell_next(f"modelbay history show {quoted}", limit, page.next, "older messages")
 
 
 @command.command(epilog=examples("modelbay history search 'night train'"))
@@ -161,10 +161,10 @@ def search(text: str, limit: int, cursor: str | None, as_json: bool) -> None:
     ]
     if rows:
         columns = ("CONVERSATION", "NUMBER", "WRITTEN", "ROLE", "TEXT")
-        table(out, columns, [Section(_fitted(columns, rows, out))])
+        table(out, columns, [Section(fitted(columns, rows, out))])
     else:
         Screen.stderr().line(f"nothing that was kept holds '{text}'", style="dim")
-    _tell_next(f"modelbay history search {shlex.quote(text)}", limit, page.next)
+    tell_next(f"modelbay history search {shlex.quote(text)}", limit, page.next)
 
 
 @command.command(
@@ -241,19 +241,38 @@ def _moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
-def _fitted(columns: Sequence[str], rows: list[list[str]], out: Screen) -> list[list[str]]:
+def fitted(columns: Sequence[str], rows: list[list[str]], out: Screen) -> list[list[str]]:
     """On a terminal the last column, which is prose, ends where the line does."""
     if not out.is_terminal:
         return rows
-    others = list(zip(columns, *rows, strict=True))[:-1]
-    taken = sum(max(map(len, column)) + 2 for column in others)
+    others = [
+        (name, *cells)
+        for name, *cells in list(zip(columns, *rows, strict=True))[:-1]
+        if any(cell != NOTHING for cell in cells)  # a terminal is spared the others
+    ]
+    taken = sum(max(map(_width, column)) + 2 for column in others)
     room = max(shutil.get_terminal_size().columns - taken, _NARROWEST)
-    texts = [row[-1] for row in rows]
-    cut = [text if len(text) <= room else f"{text[: room - 1]}…" for text in texts]
-    return [[*row[:-1], text] for row, text in zip(rows, cut, strict=True)]
+    return [[*row[:-1], _cut(row[-1], room)] for row in rows]
 
 
-def _tell_next(call: str, limit: int, cursor: str | None, what: str = "more") -> None:
+def _width(text: str) -> int:
+    """Columns on the screen: a Chinese character takes two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _cut(text: str, room: int) -> str:
+    if _width(text) <= room:
+        return text
+    from rich.cells import set_cell_size
+
+    return f"{set_cell_size(text, room - 1).rstrip()}…"
+
+
+def tell_next(call: str, limit: int, cursor: str | None, what: str = "more") -> None:
     if cursor is not None:
         more = "" if limit == _SHOWN else f" -n {limit}"
         Screen.stderr().line(f"{what}: {call}{more} --cursor {shlex.quote(cursor)}", style="dim")

@@ -1,7 +1,9 @@
 """What was measured of models, kept between programs.
 
 A file for each model. It counts for the very same model only: the same ref with the same digest, or
-where a server gives none, with the same entry in its list.
+where a server gives none, with an entry in its list that contradicts nothing the entry said when it
+was measured. To say more is no contradiction: servers tell most of a model that is in memory, and
+measuring brings it there.
 """
 
 import hashlib
@@ -10,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from modelbay.errors import ConfigError
 from modelbay.models.capabilities import Measurement
@@ -19,13 +21,20 @@ from modelbay.models.frozen import Frozen
 from modelbay.refs import ModelRef
 
 FOLDER = "measured"
-# What changes while a model stays the same one.
-_PASSING = {"state", "loaded_context", "problem", "details", "aliases", "name"}
+_LOADED = "loaded"
+_CONTEXT = "context_window"
 
 
 class _Page(Frozen):
+    """What was measured of a model.
+
+    Attributes:
+        entry: What its entry said that tells one model from another, where it has no digest.
+    """
+
     ref: ModelRef
-    key: str
+    digest: str | None
+    entry: dict[str, JsonValue]
     measurements: list[Measurement]
 
 
@@ -48,11 +57,8 @@ class Ledger:
         known = self._known()
         if not known or (name := _name(ref)) not in known:
             return ()
-        try:
-            page = _PAGE.validate_json((self._folder / name).read_bytes())
-        except (OSError, ValidationError):
-            return ()
-        return tuple(page.measurements) if page.key == _key(model) else ()
+        page = self._page(name)
+        return tuple(page.measurements) if page is not None and _is_of(page, model) else ()
 
     def write(
         self, ref: ModelRef, model: DiscoveredModel, measurements: Sequence[Measurement]
@@ -62,9 +68,14 @@ class Ledger:
         Raises:
             ConfigError: The folder cannot be written.
         """
-        new = {found.field: found for found in measurements}
-        kept = {found.field: found for found in self.read(ref, model)} | new
-        page = _Page(ref=ref, key=_key(model), measurements=list(kept.values()))
+        before = self._page(_name(ref))
+        kept: dict[str, Measurement] = {}
+        entry = _entry(model)
+        if before is not None and _is_of(before, model):
+            kept = {found.field: found for found in before.measurements}
+            entry = before.entry | entry
+        kept |= {found.field: found for found in measurements}
+        page = _Page(ref=ref, digest=model.digest, entry=entry, measurements=list(kept.values()))
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".new-")
@@ -83,6 +94,12 @@ class Ledger:
             ) from exc
         self._names = None
 
+    def _page(self, name: str) -> _Page | None:
+        try:
+            return _PAGE.validate_json((self._folder / name).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
     def _known(self) -> frozenset[str]:
         """The files there are; one look at the folder instead of one for each of 5,000 models."""
         if self._names is None:
@@ -97,8 +114,20 @@ def _name(ref: ModelRef) -> str:
     return f"{hashlib.sha256(str(ref).encode()).hexdigest()[:32]}.json"
 
 
-def _key(model: DiscoveredModel) -> str:
-    if model.digest:
-        return f"digest {model.digest}"
-    entry = model.model_dump_json(exclude=_PASSING)
-    return f"entry {hashlib.sha256(entry.encode()).hexdigest()}"
+def _is_of(page: _Page, model: DiscoveredModel) -> bool:
+    if page.digest or model.digest:
+        return page.digest == model.digest
+    now = _entry(model)
+    both = page.entry.keys() & now.keys()
+    if page.entry.get(_LOADED) != now.get(_LOADED):
+        # The one is what it will get by its configuration, the other what it has got.
+        both -= {_CONTEXT, _LOADED}
+    return all(page.entry[name] == now[name] for name in both)
+
+
+def _entry(model: DiscoveredModel) -> dict[str, JsonValue]:
+    """What of an entry makes a model the one it is, as far as the server says."""
+    facts = model.facts.model_dump(mode="json", exclude_none=True, exclude={"prices"})
+    rest = {"origin", "size_bytes", "family", "quantization"}
+    found = facts | model.model_dump(mode="json", exclude_none=True, include=rest)
+    return {**found, _LOADED: model.loaded_context is not None} if _CONTEXT in found else found

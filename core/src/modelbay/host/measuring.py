@@ -3,13 +3,19 @@
 What settles nothing is said to have settled nothing; only a server's refusal, or an answer that
 ignores what was asked, counts as "cannot". What this side refuses before anything is sent says
 nothing of the model.
+
+Tools: a call is required, so text is a "cannot". Where none can be required, since the server has
+no ``tool_choice``, the model is left the choice, with something that only a tool can do. A call
+then is a "can". Text may be a whim; text a second time, to another such question, is a "cannot":
+whoever offers such a model a tool gets nothing from it. The user's own word wins over that.
+
+Vision: two pictures, of whose colours one cannot learn but by looking. To name those of both is a
+"can"; to name others of both, or the same ones of both, a "cannot"; one of two settles nothing.
 """
 
-import base64
 import json
-import struct
+import re
 import time
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -21,20 +27,12 @@ from modelbay.errors import (
     ModelbayError,
     UnsupportedError,
 )
+from modelbay.host import questions
 from modelbay.host.backend import Backend
 from modelbay.host.streams import Fold
 from modelbay.models.capabilities import Facts, Measurement
 from modelbay.models.catalog import ModelInfo
-from modelbay.models.chat import (
-    ChatRequest,
-    ChatResult,
-    ImagePart,
-    JsonMode,
-    JsonSchema,
-    Tool,
-    user,
-)
-from modelbay.models.frozen import JsonObject
+from modelbay.models.chat import ChatRequest, ChatResult, user
 from modelbay.models.media import EmbedRequest, EmbedResult
 from modelbay.refs import ModelRef
 
@@ -48,29 +46,15 @@ MEASURABLE = (
     "context_window",
 )
 TOKENS_LIMIT = 65_536  # what finding out the context may cost, all requests together
-ANSWER_TOKENS = 512  # room for a model that thinks before it answers
 _SMALLEST = 256  # tokens; no server is set to less
-_CLOSE = 1.02  # the largest prompt that fits and the smallest that does not are this near
+_CLOSE = 0.02  # how near the largest prompt that fits and the smallest that does not have to be
 _OVERHEAD = 64  # tokens of the chat template, at most
 
 _NOT_ASKED = "not asked"
-_NUMBER = 4619  # nothing in a prompt leads to it but the request to say it
-_TOOL = Tool(
-    name="note_number",
-    description="Write a number down.",
-    parameters={
-        "type": "object",
-        "properties": {"number": {"type": "integer"}},
-        "required": ["number"],
-    },
-)
-_SCHEMA: JsonObject = {
-    "type": "object",
-    "properties": {"zq7": {"type": "integer", "enum": [_NUMBER]}},
-    "required": ["zq7"],
-    "additionalProperties": False,
-}
-
+_REFUSED = "refused"
+_NOT_ENOUGH = f"{questions.ANSWER_TOKENS} tokens were not enough for an answer"
+# Several servers refuse with 500 what their model has no part for, and say so in these words.
+_UNSUPPORTED = re.compile(r"\b(not support(ed)?|unsupported)\b", re.IGNORECASE)
 Chat = Callable[[ChatRequest], Awaitable[ChatResult]]
 Embed = Callable[[EmbedRequest], Awaitable[EmbedResult]]
 
@@ -84,6 +68,8 @@ class Subject:
         embed: The same for vectors; ``None`` where the kind has none.
         claimed: What is believed so far; where the search for the context begins.
         clock: Seconds since 1970.
+        spent: Tokens that finding out the context has cost so far.
+        answered: It has answered something, so a failure is one of that question alone.
     """
 
     ref: ModelRef
@@ -92,6 +78,7 @@ class Subject:
     claimed: Facts
     clock: Callable[[], float]
     spent: int = field(default=0, init=False)
+    answered: bool = field(default=False, init=False)
 
 
 def subject_of(
@@ -144,6 +131,8 @@ async def measure(
             value, evidence = await _reasoning(subject)
         elif name == "tools":
             value, evidence = await _tool_use(subject)
+        elif name == "vision":
+            value, evidence = await _vision(subject)
         else:
             value, evidence = await _asked(subject, *_QUESTIONS[name])
         yield Measurement(field=name, value=value, evidence=evidence, at=subject.clock())
@@ -157,15 +146,17 @@ async def _asked(subject: Subject, request: ChatRequest, judge: Judge) -> Findin
     try:
         answer = await subject.chat(request)
     except (UnsupportedError, BackendError) as exc:
-        return _refusal(exc)
-    if answer.finish_reason == "length" and not (answer.text or answer.tool_calls):
-        if judge is _thought and answer.reasoning:
-            return judge(answer)
-        return None, f"{ANSWER_TOKENS} tokens were not enough for an answer"
-    return judge(answer)
+        return _refusal(subject, exc)
+    subject.answered = True
+    value, evidence = judge(answer)
+    # Of an answer that was cut off the end is not known. But whoever thinks does so first.
+    has_begun = judge is _thought and bool(answer.text or answer.reasoning)
+    if value is False and answer.finish_reason == "length" and not has_begun:
+        return None, _NOT_ENOUGH
+    return value, evidence
 
 
-def _refusal(exc: UnsupportedError | BackendError) -> Finding:
+def _refusal(subject: Subject, exc: UnsupportedError | BackendError) -> Finding:
     """What a failure says of the model; it is raised again if nothing can be asked then."""
     if exc.stage == "encode":
         return None, f"{_NOT_ASKED}: {_short(exc)}"
@@ -174,9 +165,12 @@ def _refusal(exc: UnsupportedError | BackendError) -> Finding:
             raise exc
         if exc.status == 404:  # a path that is not there now may be there after an update
             return None, f"not found: {_short(exc)}"
-        if not isinstance(exc, InvalidRequestError) and exc.status not in (400, 415, 422, 501):
+        refuses = isinstance(exc, InvalidRequestError) or exc.status in (400, 415, 422, 501)
+        if not refuses and not (exc.status == 500 and _UNSUPPORTED.search(exc.message)):
+            if exc.status == 500 and subject.answered:
+                return None, f"failed: {_short(exc)}"
             raise exc
-    return False, f"refused: {_short(exc)}"
+    return False, f"{_REFUSED}: {_short(exc)}"
 
 
 def _short(exc: ModelbayError) -> str:
@@ -189,13 +183,11 @@ async def _tool_use(subject: Subject) -> Finding:
     found = await _asked(subject, request, judge)
     if not found[1].startswith(_NOT_ASKED):
         return found
-    return await _asked(subject, request.model_copy(update={"tool_choice": "auto"}), _free_tools)
-
-
-def _free_tools(answer: ChatResult) -> Finding:
-    if not answer.tool_calls:
-        return None, "answered in text, and a tool call cannot be required here"
-    return _tools(answer)
+    for choice in (request.model_copy(update={"tool_choice": "auto"}), questions.ONLY_A_TOOL_KNOWS):
+        found = await _asked(subject, choice, judge)
+        if found[0] is not False or found[1].startswith(_REFUSED):
+            return found
+    return False, f"asked for what only a tool can do, it did not once in two times: {found[1]}"
 
 
 def _tools(answer: ChatResult) -> Finding:
@@ -204,9 +196,9 @@ def _tools(answer: ChatResult) -> Finding:
             arguments = json.loads(call.arguments)
         except ValueError:
             return False, "called a tool with arguments that are no JSON"
-        if call.name == _TOOL.name and isinstance(arguments, dict):
+        if call.name in (questions.NOTE.name, questions.METER.name) and isinstance(arguments, dict):
             return True, "called the tool it was offered"
-    return False, "answered in text although a tool call was required"
+    return False, "answered in text instead of calling the tool"
 
 
 def _json_mode(answer: ChatResult) -> Finding:
@@ -224,25 +216,43 @@ def _json_schema(answer: ChatResult) -> Finding:
         value = json.loads(answer.text)
     except ValueError:
         return False, "the answer is no JSON although a schema was given"
-    if value == {"zq7": _NUMBER}:
+    if value == {"zq7": questions.NUMBER}:
         return True, "the answer follows a schema that the prompt does not tell"
     return False, "the answer does not follow the schema"
 
 
-def _vision(answer: ChatResult) -> Finding:
-    words = answer.text.lower()
-    if "red" in words and "blue" in words:
-        return True, "named both colours of an image"
-    return None, "took an image, and did not name its colours"
+async def _vision(subject: Subject) -> Finding:
+    named: list[frozenset[str]] = []
+
+    def judge(answer: ChatResult) -> Finding:
+        if answer.finish_reason == "length" and not answer.text:
+            return None, _NOT_ENOUGH
+        words = answer.text.lower()
+        named.append(frozenset(colour for colour in questions.COLOURS if colour in words))
+        return None, ""
+
+    for picture in questions.PICTURES:
+        before = len(named)
+        found = await _asked(subject, questions.sight(*picture), judge)
+        if len(named) == before:
+            return found
+    right = [said == set(picture) for said, picture in zip(named, questions.PICTURES, strict=True)]
+    if all(right):
+        return True, "named the colours of two pictures"
+    if named[0] == named[1]:
+        return False, "took two pictures, and said the same of both"
+    if not any(right):
+        return False, "took two pictures, and did not name the colours of either"
+    return None, "named the colours of one of two pictures"
 
 
 async def _reasoning(subject: Subject) -> Finding:
     """Asked for it first, since some think only then; then not, since some refuse to be asked."""
     question = "What is 17 times 23? Think first."
-    asked = await _asked(subject, _question(question, reasoning_effort="low"), _thought)
+    asked = await _asked(subject, questions.question(question, reasoning_effort="low"), _thought)
     if asked[0]:
         return asked
-    unasked = await _asked(subject, _question(question), _thought)
+    unasked = await _asked(subject, questions.question(question), _thought)
     # Not thinking unasked says nothing of a model that could not be asked to.
     return asked if asked[0] is None and not unasked[0] else unasked
 
@@ -261,7 +271,8 @@ async def _embeddings(subject: Subject) -> Finding:
     except (UnsupportedError, BackendError) as exc:
         if isinstance(exc, BackendError) and exc.status == 500:
             return None, f"failed: {_short(exc)}"
-        return _refusal(exc)
+        return _refusal(subject, exc)
+    subject.answered = True
     sizes = {len(vector) for vector in result.vectors}
     if len(sizes) == 1 and 0 not in sizes:
         return True, f"gave vectors of {sizes.pop()} numbers"
@@ -271,48 +282,121 @@ async def _embeddings(subject: Subject) -> Finding:
 # --- context --------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Ruler:
+    """How many tokens a prompt of so many words is, by the server's own count."""
+
+    per_word: float
+    template: float
+
+    def tokens(self, words: int) -> int:
+        return int(self.template + words * self.per_word)
+
+    def words(self, tokens: int) -> int:
+        return max(1, int((tokens - self.template) / self.per_word))
+
+
 async def _context(subject: Subject, tokens_limit: int) -> Finding:
     """The largest prompt that is taken whole, by bisection.
 
-    A server that cuts a prompt instead of refusing it is caught by the count of tokens it reports:
-    where the count stops growing with the prompt, the prompt was cut.
+    What is claimed is tried first, if that is not too dear, and then whether there is more behind
+    it; else prompts grow from small ones. A server that cuts a prompt instead of refusing it is
+    caught by the count of tokens it reports: where the count stops growing with the prompt, the
+    prompt was cut.
     """
     words = 64
-    read = await _read(subject, words)
+    try:
+        read = await _read(subject, words)
+    except (UnsupportedError, BackendError) as exc:
+        return None, f"even {words} words are not taken: {_refusal(subject, exc)[1]}"
     if read is None:
         return None, "the server does not say how many tokens it read"
-    per_word = max(read - 1, 1) / words
-    fits, evidence = read, ""
-    too_much: int | None = None
+    ruler, fits = await _calibrated(subject, words, read)
+    search = _Search(subject, ruler, tokens_limit, fits)
     claimed = subject.claimed.context_window or subject.claimed.trained_context
-    wanted = claimed or 4 * _SMALLEST
-    while too_much is None or too_much > fits * _CLOSE + 1:
-        if subject.spent + wanted > tokens_limit:
-            return None, f"at least {fits} tokens; more would have cost over {tokens_limit}"
-        words = max(1, int((wanted - _OVERHEAD) / per_word))
-        expected = int(words * per_word)
+    if claimed is not None and claimed <= tokens_limit // 2:
+        near = claimed - min(_OVERHEAD, claimed // 10)
+        if await search.takes(near) and not await search.takes(claimed + claimed // 4):
+            return claimed, f"a prompt of {search.fits} tokens was read whole"
+    while not search.is_near:
+        if await search.takes(search.between) is None:
+            break
+    if search.too_much is None:
+        return None, f"at least {search.fits} tokens; more would have cost over {tokens_limit}"
+    if search.too_much <= _SMALLEST:
+        return None, "prompts of any length are refused"
+    value = _rounded(search.fits, search.too_much) if search.is_near else search.fits
+    return value, f"{search.fits} tokens were read; of {search.too_much}: {search.why}"
+
+
+@dataclass(slots=True)
+class _Search:
+    """What is known of a context.
+
+    Attributes:
+        fits: The most tokens that were read whole.
+        too_much: The fewest that were not; ``None`` if none is known.
+        why: What became of them.
+    """
+
+    subject: Subject
+    ruler: _Ruler
+    tokens_limit: int
+    fits: int
+    too_much: int | None = None
+    why: str = ""
+
+    @property
+    def is_near(self) -> bool:
+        """The two are so near that it is enough, or that no prompt lies between them."""
+        if self.too_much is None:
+            return False
+        return self.too_much - self.fits <= max(self.fits * _CLOSE, 4 * self.ruler.per_word)
+
+    @property
+    def between(self) -> int:
+        """The next number of tokens to try."""
+        if self.too_much is None:
+            return max(2 * self.fits, 8 * _SMALLEST)
+        return (self.fits + self.too_much) // 2
+
+    async def takes(self, tokens: int) -> bool | None:
+        """Whether such a prompt is read whole; ``None`` if to ask would cost too much."""
+        if self.subject.spent + tokens > self.tokens_limit:
+            return None
+        words = self.ruler.words(tokens)
+        expected = self.ruler.tokens(words)
+        why = "it was cut without a word"
         try:
-            read = await _read(subject, words)
+            read = await _read(self.subject, words)
         except (ContextLengthError, InvalidRequestError) as exc:
-            too_much, evidence = expected, _short(exc)
-        else:
-            if read is None or read < expected * 0.9 - _OVERHEAD:
-                too_much, evidence = expected, "longer prompts are cut without a word"
-            else:
-                fits = max(fits, read)
-                if too_much is None and claimed is not None and fits >= claimed * 0.9:
-                    # What is claimed is true; whether there is more behind it nobody asked.
-                    return claimed, f"a prompt of {fits} tokens was read whole"
-        wanted = 2 * wanted if too_much is None else (fits + too_much) // 2
-        if too_much is not None and too_much <= _SMALLEST:
-            return None, "prompts of any length are refused"
-    return _rounded(fits, too_much), f"{fits} tokens were read; then: {evidence}"
+            read, why = None, _short(exc)
+        if read is not None and read >= expected * 0.9 - _OVERHEAD:
+            self.fits = max(self.fits, read)
+            return True
+        self.too_much, self.why = min(expected, self.too_much or expected), why
+        return False
+
+
+async def _calibrated(subject: Subject, words: int, read: int) -> tuple[_Ruler, int]:
+    """A ruler from two prompts, and the tokens of the longer one that was taken.
+
+    One alone would not tell the template's tokens from those of the words.
+    """
+    more = 5 * words
+    try:
+        longer = await _read(subject, more)
+    except (ContextLengthError, InvalidRequestError):
+        longer = None
+    if longer is None or longer <= read:
+        return _Ruler(max(read - 1, 1) / words, 0), read
+    per_word = (longer - read) / (more - words)
+    return _Ruler(per_word, max(0.0, read - words * per_word)), longer
 
 
 def _rounded(fits: int, too_much: int) -> int:
     """Servers are set to round numbers: a multiple of 256 between the two, if there is one."""
-    step = 256
-    near = (too_much + _OVERHEAD) // step * step
+    near = (too_much + _OVERHEAD) // _SMALLEST * _SMALLEST
     return near if near > fits else fits
 
 
@@ -321,65 +405,16 @@ async def _read(subject: Subject, words: int) -> int | None:
     request = ChatRequest(
         model=subject.ref, messages=[user("a " * (words - 1) + "a")], max_tokens=1, temperature=0
     )
-    subject.spent += words
-    answer = await subject.chat(request)
+    answer = await subject.chat(request)  # one that is refused costs nothing
+    subject.answered = True
+    subject.spent += words if answer.usage is None else answer.usage.input_tokens or words
     if any(notice.code == "truncated" for notice in answer.notices):
         return 0
     return None if answer.usage is None else answer.usage.input_tokens
 
 
-# --- questions ------------------------------------------------------------------------------------
-
-
-def _png() -> str:
-    """A picture of 64 x 64, red on the left and blue on the right."""
-    row = b"\x00" + b"\xff\x00\x00" * 32 + b"\x00\x00\xff" * 32
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    content = (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0))
-        + chunk(b"IDAT", zlib.compress(row * 64))
-        + chunk(b"IEND", b"")
-    )
-    return base64.b64encode(content).decode()
-
-
-def _question(text: str, *parts: ImagePart, **fields: object) -> ChatRequest:
-    return ChatRequest.model_validate(
-        {
-            "messages": [user(text, *parts)],
-            "max_tokens": ANSWER_TOKENS,
-            "temperature": 0,
-            **fields,
-        }
-    )
-
-
 _QUESTIONS: dict[str, tuple[ChatRequest, Judge]] = {
-    "tools": (
-        _question(
-            f"Write down the number {_NUMBER} with the tool.", tools=[_TOOL], tool_choice="required"
-        ),
-        _tools,
-    ),
-    "json_mode": (
-        _question("Answer with a JSON object that has one key.", response_format=JsonMode()),
-        _json_mode,
-    ),
-    "json_schema": (
-        _question("Answer.", response_format=JsonSchema(schema=_SCHEMA, name="answer")),
-        _json_schema,
-    ),
-    "vision": (
-        _question(
-            "Which two colours does this picture have? Name both.",
-            ImagePart(data=_png(), media_type="image/png"),
-        ),
-        _vision,
-    ),
+    "tools": (questions.A_CALL, _tools),
+    "json_mode": (questions.AN_OBJECT, _json_mode),
+    "json_schema": (questions.BY_SCHEMA, _json_schema),
 }

@@ -22,7 +22,10 @@ from modelbay_embedded.table import TABLE
 
 
 @hookimpl
-def capabilities() -> CapabilityTable:
+def capabilities(provider: ProviderContext) -> CapabilityTable:
+    provider.options(
+        config.EmbeddedOptions
+    )  # a misspelt key is told at once, not at the first chat
     return TABLE
 
 

@@ -24,7 +24,8 @@ from modelbay_llamaswap.table import TABLE
 
 
 @hookimpl
-def capabilities() -> CapabilityTable:
+def capabilities(provider: ProviderContext) -> CapabilityTable:
+    config.options(provider)  # a misspelt key is told at once, not at the first chat
     return TABLE
 
 

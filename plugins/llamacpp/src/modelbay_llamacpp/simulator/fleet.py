@@ -147,7 +147,7 @@ class Fleet:
         self.changed()
 
     def _entry_fields(self, entry: Entry) -> Fields:
-        model = entry.model
+        model = entry.model.shown
         status: Fields = {"value": entry.state, "args": self._args(entry)}
         if entry.state != "downloading":
             status["preset"] = f"[{model.id}]\nctx-size = {model.n_ctx}\nmodel = {model.file}\n\n"
@@ -171,7 +171,7 @@ class Fleet:
         return fields
 
     def _args(self, entry: Entry) -> list[str]:
-        model = entry.model
+        model = entry.model.shown
         head = ["/usr/bin/llama-server", "--host", "127.0.0.1", "--port", str(entry.port)]
         if entry.state == "downloading":
             return [*head, "--alias", model.id]

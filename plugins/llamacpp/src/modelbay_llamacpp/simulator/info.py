@@ -16,7 +16,7 @@ _CELL_BYTES = 275
 def single_list(model: SimulatedModel) -> Fields:
     """``GET /v1/models`` in single-model mode; of several names the first by alphabet is the id."""
     names = sorted(model.names)
-    capabilities = ["completion", "multimodal"] if model.vision else ["completion"]
+    capabilities = ["completion", "multimodal"] if model.shown.vision else ["completion"]
     dummy = {
         "name": names[0],
         "model": names[0],
@@ -50,13 +50,13 @@ def child_entry(model: SimulatedModel) -> Fields:
         "object": "model",
         "created": int(time.time()),
         "owned_by": "llamacpp",
-        "meta": model.meta(),
+        "meta": model.shown.meta(),
     }
 
 
 async def props(engine: Engine, call: Call) -> None:
     """``GET /props``"""
-    model, flags = engine.model, engine.flags
+    model, flags = engine.model.shown, engine.flags
     params = settings({}, chat_format="Content-only", full=False)
     await call.json(
         {

@@ -7,7 +7,7 @@ says comes in pieces of three characters. So token counts agree with the recordi
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,6 +52,8 @@ class SimulatedModel:
     Attributes:
         id: The wire id; in single mode what ``--alias`` gave.
         answer: What it says. With `tool_calls` as well: what it says after a tool result.
+        says: Makes its words of the messages instead.
+        listed_as: What lists and descriptions say it is instead; it does what it does all the same.
         reasoning: What it thinks first, between ``<think>`` tags.
         tool_calls: What it calls when the request offers tools (all of them, in one turn).
         json_answer: What it says under a JSON constraint; "": the smallest value the schema allows.
@@ -80,6 +82,8 @@ class SimulatedModel:
 
     id: str
     answer: str = "Hello from the simulator."
+    says: Callable[[Sequence[Mapping[str, object]]], str] | None = None
+    listed_as: "SimulatedModel | None" = None
     reasoning: str = ""
     tool_calls: Sequence[ToolCall] = ()
     json_answer: str = ""
@@ -113,6 +117,11 @@ class SimulatedModel:
     n_params: int = 120_768
     ftype: str = "F16"
     download_s: float = 0.0
+
+    @property
+    def shown(self) -> "SimulatedModel":
+        """What is told of it."""
+        return self.listed_as or self
 
     @property
     def names(self) -> list[str]:

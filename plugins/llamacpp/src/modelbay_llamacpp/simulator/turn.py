@@ -357,9 +357,10 @@ def _script(
     )
     if form is not None:
         calls = []
+    said = model.answer if model.says is None else model.says(messages)
     script = chat_script(
         model,
-        content=model.answer if form is None else _constrained_text(model, form),
+        content=said if form is None else _constrained_text(model, form),
         calls=calls,
         parse_calls=bool(tools) and model.tools and body.get("tool_choice") != "none",
         think=_thinking(body) and prefill is None,

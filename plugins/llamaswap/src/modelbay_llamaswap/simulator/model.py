@@ -1,6 +1,6 @@
 """A simulated model as data: its entry in llama-swap's configuration, and what its child does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -72,6 +72,7 @@ class SimulatedModel:
         role: What kind of model it is.
         flavour: ``plain``: a small server without llama.cpp's headers and timings.
         answer: What it says. With `tool_calls` as well: what it says after a tool result.
+        says: Makes its words of the messages instead.
         reasoning: What it thinks first.
         tool_calls: What it calls when the request offers tools (all of them, in one turn).
         json_answer: What it says when the request asks for JSON; "": ``{}``.
@@ -114,6 +115,7 @@ class SimulatedModel:
     role: Role = "chat"
     flavour: Flavour = "llama.cpp"
     answer: str = "Hello from the simulator."
+    says: Callable[[Sequence[Mapping[str, object]]], str] | None = None
     reasoning: str = ""
     tool_calls: Sequence[ToolCall] = ()
     json_answer: str = ""

@@ -77,16 +77,17 @@ def _answer(model: SimulatedModel, turn: Turn, release: Release) -> Script:
     asked = turn.messages[-1].get("role") if turn.messages else ""
     # A grammar and tools at once: the grammar wins and nothing is called.
     calls = model.tool_calls if turn.tools and asked != "tool" and form is None else ()
-    text = "" if calls else model.answer
+    said = model.answer if model.says is None else model.says(turn.messages)
+    text = "" if calls else said
     if form is not None:
         text = model.json_answer or json.dumps({} if form == "json" else smallest(form))
     thought = model.thinking if thinks(turn, model) else ""
     lines = [Line(thinking=piece) for piece in pieces(thought)]
-    said = _until_stop(text, turn)
+    text = _until_stop(text, turn)
     if turn.tools and not release.since("0.8.0"):
-        lines += [Line(said)] if said else []  # tools made the server wait for the whole answer
+        lines += [Line(text)] if text else []  # tools made the server wait for the whole answer
     else:
-        lines += [Line(piece) for piece in pieces(said)]
+        lines += [Line(piece) for piece in pieces(text)]
     match effective_path(model, release):
         case "native":
             return Script(lines, Done(calls=calls))

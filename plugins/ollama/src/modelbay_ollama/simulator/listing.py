@@ -24,13 +24,13 @@ async def tags(state: State, exchange: Exchange) -> None:
 
 
 def _tag(entry: Installed, release: Release) -> Json:
-    model = entry.model
+    model = entry.model.shown
     item: Json = {"name": entry.display, "model": entry.display}
     item |= _remote(model)
     item |= {
         "modified_at": stamp_local(entry.modified_at),
         "size": model.size_bytes,
-        "digest": model.manifest_digest,
+        "digest": entry.model.manifest_digest,
         "details": _details(model),
     }
     if release.since("0.30.0"):
@@ -56,7 +56,7 @@ def _running(runner: Runner, release: Release) -> Json:
         "model": entry.display,
         "size": size,
         "digest": entry.model.manifest_digest,
-        "details": _details(entry.model),
+        "details": _details(entry.model.shown),
         "expires_at": stamp_local(runner.expires_at),
         "size_vram": size if vram is None else vram,
     }
@@ -79,7 +79,7 @@ async def show(state: State, exchange: Exchange) -> None:
 
 
 def _description(state: State, entry: Installed, body: Body) -> Json:
-    model, release = entry.model, state.release
+    model, release = entry.model.shown, state.release
     parameters = {**model.parameters, **body.record("options")}
     lines = [line for name, value in parameters.items() for line in parameter_lines(name, value)]
     state.chance.shuffle(lines)  # as Go's maps have no order

@@ -1,7 +1,7 @@
 """A simulated model as data: what it is, what it says, and what pulling it looks like."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -29,6 +29,8 @@ class SimulatedModel:
     Attributes:
         name: Any valid spelling; lists print the display form of it.
         answer: What it says. With `tool_calls`: what it says after a tool result.
+        says: Makes its words of the messages instead.
+        listed_as: What lists and descriptions say it is instead; it does what it does all the same.
         thinking: What it thinks first, if it can and is let.
         tool_calls: What it calls when a chat offers tools (all of them, in one turn).
         json_answer: What it says when a `format` applies; "": the smallest value the schema allows.
@@ -54,6 +56,8 @@ class SimulatedModel:
 
     name: str
     answer: str = "Hello from the simulator."
+    says: Callable[[Sequence[Mapping[str, object]]], str] | None = None
+    listed_as: "SimulatedModel | None" = None
     thinking: str = ""
     tool_calls: Sequence[ToolCall] = ()
     json_answer: str = ""
@@ -103,6 +107,11 @@ class SimulatedModel:
         """`parameter_size` as a number: "8.0B" is 8 billion."""
         scale = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}.get(self.parameter_size[-1:], 0)
         return round(float(self.parameter_size[:-1]) * scale) if scale else 0
+
+    @property
+    def shown(self) -> "SimulatedModel":
+        """What is told of it."""
+        return self.listed_as or self
 
     def can(self, capability: str) -> bool:
         return capability in self.capabilities

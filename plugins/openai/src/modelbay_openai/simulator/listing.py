@@ -11,6 +11,7 @@ CREATED = 1_763_600_000
 
 def listed(personality: Personality, model: SimulatedModel) -> Json:
     """A model's entry in the list."""
+    model = model.shown
     entry: Json = {
         "id": model.id,
         "object": "model",
@@ -101,6 +102,7 @@ _MORE: Mapping[str, Callable[[Json, SimulatedModel], Json]] = {
 
 def lm_studio_v1(model: SimulatedModel, *, loaded: bool) -> Json:
     """An entry of LM Studio's ``GET /api/v1/models``."""
+    model = model.shown
     instance = {"id": model.id, "config": {"context_length": model.context}}
     entry: Json = {
         "type": "embedding" if model.embeddings else "llm",
@@ -125,6 +127,7 @@ def lm_studio_v1(model: SimulatedModel, *, loaded: bool) -> Json:
 
 def lm_studio_v0(model: SimulatedModel, *, loaded: bool) -> Json:
     """An entry of LM Studio's ``GET /api/v0/models``."""
+    model = model.shown
     kind = "embeddings" if model.embeddings else "vlm" if model.vision else "llm"
     entry: Json = {
         "id": model.id,

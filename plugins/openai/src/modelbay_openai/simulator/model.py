@@ -1,6 +1,6 @@
 """A simulated model as data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 PIECE_CHARS = 5
@@ -22,6 +22,8 @@ class SimulatedModel:
     Attributes:
         id: The wire id.
         answer: What it says; after a tool's result too.
+        says: Makes its words of the messages instead.
+        listed_as: What lists and descriptions say it is instead; it does what it does all the same.
         thinking: What it thinks first.
         calls: What it calls when the request offers tools.
         json_answer: What it says under a format; "": the smallest value the schema allows.
@@ -36,6 +38,8 @@ class SimulatedModel:
 
     id: str
     answer: str = "Hello."
+    says: Callable[[Sequence[Mapping[str, object]]], str] | None = None
+    listed_as: "SimulatedModel | None" = None
     thinking: str = ""
     calls: Sequence[ToolCall] = ()
     json_answer: str = ""
@@ -49,6 +53,11 @@ class SimulatedModel:
     images: bool = False
     prompt_price: str = "0.0000005"
     completion_price: str = "0.0000015"
+
+    @property
+    def shown(self) -> "SimulatedModel":
+        """What is told of it."""
+        return self.listed_as or self
 
 
 def pieces(text: str) -> list[str]:

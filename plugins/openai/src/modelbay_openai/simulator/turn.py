@@ -100,7 +100,8 @@ def read_turn(personality: Personality, model: SimulatedModel, body: Json) -> Tu
     options = body.get("stream_options")
     answered = isinstance(messages[-1], dict) and messages[-1].get("role") == "tool"
     calls = () if answered or choice == "none" or not body.get("tools") else tuple(model.calls)
-    text = "" if calls else model.answer
+    said = model.answer if model.says is None else model.says(messages)
+    text = "" if calls else said
     if wanted in ("json_object", "json_schema"):
         text = model.json_answer or json.dumps(_smallest(_schema(body)))
     return Turn(

@@ -49,9 +49,15 @@ def chat_script(model: SimulatedModel, body: Mapping[str, object]) -> Script:
             deltas += _called(model, call, at)
         return Script(deltas, "tool_calls")
     wanted = object_of(body, "response_format").get("type", "text")
-    text = model.answer if wanted == "text" else model.json_answer or "{}"
+    text = _words(model, body) if wanted == "text" else model.json_answer or "{}"
     deltas += _shown(model, "content", text)
     return Script(deltas, ends=not model.endless)
+
+
+def _words(model: SimulatedModel, body: Mapping[str, object]) -> str:
+    if model.says is None:
+        return model.answer
+    return model.says([m for m in items_of(body, "messages") if isinstance(m, dict)])
 
 
 def _thinks(body: Mapping[str, object]) -> bool:
