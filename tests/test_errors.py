@@ -14,9 +14,11 @@ from modelbay.errors import (
     BackendTimeoutError,
     ConfigError,
     ModelbayError,
+    ProtocolError,
     StreamInterruptedError,
     UnknownModelError,
     WrongServerError,
+    from_code,
     exit_code,
     http_status,
 )
@@ -152,3 +154,21 @@ def test_the_page_of_errors_has_a_row_for_every_code_as_it_is() -> None:
         for code, (http, end) in errors.CODES.items()
     ]
     assert all(row[2] for row in rows)
+
+
+def test_an_error_is_made_anew_as_the_class_that_brought_its_code() -> None:
+    """Not as one that a plugin derived from it, which may take other arguments."""
+
+    class Derived(ProtocolError):
+        def __init__(self, message: str, found: str) -> None:
+            super().__init__(message)
+
+    made = from_code("protocol_error", "odd", provider_id="desk", hint="look")
+
+    assert (type(made), made.message, made.provider_id, made.hint) == (
+        ProtocolError,
+        "odd",
+        "desk",
+        "look",
+    )
+    assert Derived("a", "b").code == "protocol_error"

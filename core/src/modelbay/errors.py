@@ -298,7 +298,8 @@ def from_code(
 
 
 def _kinds(top: type[ModelbayError]) -> dict[str, type[ModelbayError]]:
+    """By code the class that brought it; a plugin's own class without one is not asked for."""
     found = {top.code: top}
     for kind in top.__subclasses__():
-        found |= _kinds(kind)
+        found = _kinds(kind) | found
     return found
