@@ -1,7 +1,7 @@
 """Mirrors modelbay_gateway/admission.py."""
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 
 import pytest
 
@@ -172,3 +172,56 @@ async def test_who_gives_up_as_a_place_comes_free_takes_nothing_from_the_next() 
     assert (admission.active("desk"), admission.waiting("desk")) == (0, 0)
     with pytest.raises(asyncio.CancelledError):
         await gives_up
+
+
+# --- management -----------------------------------------------------------------------------------
+
+
+def taken(admission: Admission, number: int, client: str, provider_id: str = "desk") -> ExitStack:
+    stack = ExitStack()
+    for _ in range(number):
+        stack.enter_context(admission.action(provider_id, client))
+    return stack
+
+
+async def test_one_client_has_a_few_actions_at_work_and_leaves_some_to_others() -> None:
+    admission = Admission(Limits(managing=3, managing_per_client=2))
+    mine = taken(admission, 2, "a")
+
+    with pytest.raises(RateLimitedError) as caught, admission.action("desk", "a"):
+        pass
+    assert str(caught.value) == "2 of your actions are at work at provider 'desk'"
+    assert (caught.value.retry_after_s, caught.value.hint) == (
+        5.0,
+        "wait until one of them has ended",
+    )
+
+    others = taken(admission, 1, "b")
+    with pytest.raises(BackendBusyError) as busy, admission.action("desk", "b"):
+        pass
+    assert str(busy.value) == "3 actions are at work at provider 'desk'"
+    assert busy.value.retry_after_s == 5.0
+
+    mine.close()
+    assert admission.managing("desk") == 1
+    others.close()
+    assert admission.managing("desk") == 0
+    taken(admission, 2, "a").close()
+
+
+async def test_actions_take_no_place_of_chats_and_none_at_other_providers() -> None:
+    admission = Admission(Limits(active=1, managing=1, managing_per_client=1))
+    with taken(admission, 1, "a"):
+        async with asyncio.timeout(1), admission.place("desk", "a"):
+            assert (admission.active("desk"), admission.managing("desk")) == (1, 1)
+        with admission.action("lab", "a"):
+            assert admission.managing("lab") == 1
+
+
+async def test_an_action_that_fails_gives_its_place_back() -> None:
+    admission = Admission(Limits(managing=1))
+
+    with pytest.raises(ValueError, match="broken"), admission.action("desk", "a"):
+        raise ValueError("broken")
+
+    assert admission.managing("desk") == 0

@@ -188,6 +188,50 @@ def test_an_allowed_page_may_read_answers_and_errors(start: Start, raw: Raw) -> 
     assert "access-control-allow-credentials" not in answers[0].headers
 
 
+REFUSALS = {
+    400: ("POST", "/v1/chat/completions", {}, b"{"),
+    401: ("GET", "/v1/models", {"authorization": "Bearer wrong"}, b""),
+    403: ("PUT", "/api/settings", {}, b"{}"),
+    404: ("POST", "/v1/chat/completions", {}, b'{"model":"none","messages":[{"role":"user"}]}'),
+    405: ("DELETE", "/v1/models", {}, b""),
+    413: ("POST", "/v1/messages", {}, b" " * 1001),
+    415: ("POST", "/api/chat", {"content-encoding": "gzip"}, b"\x1f"),
+    431: ("GET", "/health", {"x-large": "x" * 5000}, b""),
+}
+
+
+@pytest.mark.parametrize("origins", [{"https://chat.example.org"}, {"*"}])
+@pytest.mark.parametrize("status", REFUSALS)
+def test_an_allowed_page_may_read_every_refusal(
+    start: Start, raw: Raw, tmp_path: Path, origins: set[str], status: int
+) -> None:
+    access, secret = keyed("chat", folder=tmp_path)
+    access = Access(keys=access.keys, origins=frozenset(origins))
+    limits = Limits(body_bytes=1000, head_bytes=4096)
+    client = raw(start(desk(acme()), access=access, limits=limits))
+    method, path, headers, content = REFUSALS[status]
+    page = {"origin": "https://chat.example.org", "authorization": f"Bearer {secret}"}
+
+    answer = client.request(method, path, headers={**page, **headers}, content=content)
+
+    assert answer.status_code == status
+    assert answer.headers["access-control-allow-origin"] == "https://chat.example.org"
+    assert "x-should-retry" in answer.headers["access-control-expose-headers"]
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_a_foreign_preflight_is_refused(start: Start, raw: Raw) -> None:
+    client = raw(start(desk(acme()), access=Access(origins=frozenset({"https://app.example"}))))
+
+    answer = client.options(
+        "/v1/models",
+        headers={"origin": "https://evil.example", "access-control-request-method": "GET"},
+    )
+
+    assert answer.status_code == 403
+    assert [name for name in answer.headers if name.startswith("access-control")] == []
+
+
 def test_a_preflight_is_answered_without_a_key(start: Start, raw: Raw, tmp_path: Path) -> None:
     access, _ = keyed("chat", folder=tmp_path)
     page = "https://chat.example.org"

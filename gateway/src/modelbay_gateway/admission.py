@@ -1,13 +1,15 @@
 """Who may ask a provider now, and who waits: fair between clients, and separate for providers."""
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from modelbay.errors import BackendBusyError, RateLimitedError
 from modelbay_gateway.limits import Limits
+
+_RETRY_ACTION_S = 5.0
 
 
 @dataclass(slots=True)
@@ -25,11 +27,15 @@ class Admission:
     A provider at its limit lets requests wait. Places that come free go round the clients in turn,
     so that one with a thousand requests does not keep another's first one waiting. Providers share
     nothing here: a slow one fills its own queue.
+
+    Management takes no place of these: a download may go on for hours. It has a few of its own, and
+    nobody waits for one, since what was to be loaded a minute ago may not be wanted any more.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._gates: dict[str, _Gate] = {}
+        self._managing: dict[str, Counter[str]] = {}  # by provider, then by client
 
     def active(self, provider_id: str) -> int:
         """How many requests the provider works on."""
@@ -40,6 +46,43 @@ class Admission:
         """How many requests wait for it."""
         gate = self._gates.get(provider_id)
         return 0 if gate is None else gate.waiting
+
+    def managing(self, provider_id: str) -> int:
+        """How many management actions are at work at the provider."""
+        return self._managing.get(provider_id, Counter()).total()
+
+    @contextmanager
+    def action(self, provider_id: str, client: str) -> Iterator[None]:
+        """Hold one of the few places for management for as long as the block runs.
+
+        Raises:
+            RateLimitedError: This client has too many actions at work there already (429).
+            BackendBusyError: All of them together are too many (503).
+        """
+        clients = self._managing.setdefault(provider_id, Counter())
+        if clients[client] >= self._limits.managing_per_client:
+            raise RateLimitedError(
+                f"{clients[client]} of your actions are at work at provider '{provider_id}'",
+                provider_id=provider_id,
+                retry_after_s=_RETRY_ACTION_S,
+                hint="wait until one of them has ended",
+            )
+        if clients.total() >= self._limits.managing:
+            raise BackendBusyError(
+                f"{clients.total()} actions are at work at provider '{provider_id}'",
+                provider_id=provider_id,
+                retry_after_s=_RETRY_ACTION_S,
+                hint="send the action again later",
+            )
+        clients[client] += 1
+        try:
+            yield
+        finally:
+            clients[client] -= 1
+            if not clients[client]:
+                del clients[client]
+            if not clients:
+                del self._managing[provider_id]
 
     @asynccontextmanager
     async def place(self, provider_id: str, client: str) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ from modelbay.host.streams import EventStream, Fold
 from modelbay.models.catalog import Catalog, ModelInfo
 from modelbay.models.chat import ChatRequest, ChatResult
 from modelbay.models.events import StreamEvent
+from modelbay.models.manage import Action, ManageEvent
 from modelbay.models.media import (
     CompleteRequest,
     EmbedRequest,
@@ -61,7 +62,6 @@ class Bay:
         self.started_at = int(wall_clock())  # models have no date of their own
         self.answers: set[Interruptible] = set()  # that clients wait for
         self.feeds: set[Interruptible] = set()  # those of them that go on until they are ended
-        self.changing = asyncio.Lock()  # held while several settings change
         self.default_provider = host.catalog.default_provider  # bare names belong to it
         self._looking: asyncio.Task[Catalog] | None = None
         self._has_looked = False
@@ -216,6 +216,17 @@ class Bay:
     ) -> ImageResult:
         async with self.admission.place(model.ref.provider_id, client):
             return await self.host.generate_image(request.model_copy(update={"model": model.id}))
+
+    # --- managing --------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def manage(
+        self, provider_id: str, action: Action, client: str
+    ) -> AsyncIterator[EventStream[ManageEvent]]:
+        """One management action at its provider, if not too many are at work there."""
+        with self.admission.action(provider_id, client):
+            async with self.host.manage(provider_id, action) as events:
+                yield events
 
     # --- the end ---------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 JSON = b"application/json"
 NO_CONTENT = 204
+KEY_PREFIX = "key:"  # no address begins so
 
 Header = tuple[bytes, bytes]
 
@@ -23,7 +24,7 @@ class Caller:
     """Who asks.
 
     Attributes:
-        name: Tells clients apart in queues: a key's name, else the address.
+        name: Tells clients apart in queues: a key's name behind `KEY_PREFIX`, else the address.
         scopes: What the caller may do.
     """
 

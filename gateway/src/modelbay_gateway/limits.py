@@ -22,6 +22,9 @@ class Limits:
         waiting: Requests that may wait for one provider; past it the answer is 503.
         waiting_per_client: How many of those may be one client's; past it the answer is 429.
         waiting_s: Seconds a request may wait; then the answer is 503.
+        managing: Management actions at work at one provider at the same time, warm-ups among them;
+            nobody waits for one, past it the answer is 503.
+        managing_per_client: How many of those may be one client's; past it the answer is 429.
         heartbeat_s: Seconds of silence after which a stream gets a comment. The status of a stream
             is held back until the first event or the first heartbeat, so that a failure before it
             is an HTTP status that clients can retry.
@@ -41,6 +44,8 @@ class Limits:
     waiting: int = 2048
     waiting_per_client: int = 1024
     waiting_s: float = 60.0
+    managing: int = 16
+    managing_per_client: int = 8
     heartbeat_s: float = 10.0
     unsent_bytes: int = MIB
     first_look_s: float = 2.0

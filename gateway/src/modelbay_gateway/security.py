@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from starlette.types import Scope as AsgiScope
 
 from modelbay.errors import ConfigError
-from modelbay_gateway.call import Caller, Header, too_large
+from modelbay_gateway.call import KEY_PREFIX, Caller, Header, too_large
 from modelbay_gateway.client_keys import ClientKey, ClientKeys, digest, match
 from modelbay_gateway.limits import Limits
 from modelbay_gateway.refusal import Refused
-from modelbay_gateway.scopes import EVERY_SCOPE, Scope
+from modelbay_gateway.scopes import EVERY_SCOPE, Need
 
 log = logging.getLogger("modelbay.gateway")
 
@@ -170,11 +170,11 @@ class Guard:
             )
         self._check_length(_only(scope, b"content-length"))
 
-    def admit(self, scope: AsgiScope, needed: Scope | None) -> Caller:
+    def admit(self, scope: AsgiScope, needed: Need | None) -> Caller:
         """Who asks, once it is clear that they may.
 
         Args:
-            needed: The scope the request needs; ``None`` is open to everybody.
+            needed: The scope the request needs; ``any`` is any key, ``None`` is open to everybody.
 
         Raises:
             Refused: The key is missing or wrong, or not good for this.
@@ -196,13 +196,13 @@ class Guard:
         known = next((key for secret in given if (key := match(secret, keys))), None)
         if known is None:
             raise _no_key("the API key is wrong" if given else "an API key is needed")
-        if needed not in known.scopes:
+        if needed != "any" and needed not in known.scopes:
             raise Refused(
                 "missing_scope",
                 f"the key '{known.name}' is not good for '{needed}'",
                 hint=f"modelbay serve keys add NAME --scope {needed}",
             )
-        return Caller(f"key:{known.name}", known.scopes)
+        return Caller(f"{KEY_PREFIX}{known.name}", known.scopes)
 
     def _check_host(self, host: str | None) -> None:
         access = self._access

@@ -8,12 +8,12 @@ from starlette.routing import BaseRoute
 
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.refusal import Refusal
-from modelbay_gateway.scopes import Scope
+from modelbay_gateway.scopes import Need
 
 Header: TypeAlias = tuple[bytes, bytes]
 
 
-def _chat(method: str, path: str) -> Scope | None:
+def _chat(method: str, path: str) -> Need | None:
     return "chat"
 
 
@@ -27,8 +27,8 @@ class Surface:
         routes: Called once, when the app is made.
         refuse: The body of a refusal, JSON.
         headers: More headers a refusal has in this protocol.
-        needs: The scope a request needs, by method and path; ``None`` is open to everybody,
-            without a key too.
+        needs: The scope a request needs, by method and path; ``any`` is a key for whatever it be,
+            and ``None`` is open to everybody, without a key too.
     """
 
     name: str
@@ -36,4 +36,4 @@ class Surface:
     routes: Callable[[Bay], Sequence[BaseRoute]]
     refuse: Callable[[Refusal, str], bytes]
     headers: Callable[[Refusal], Sequence[Header]] = lambda refusal: ()
-    needs: Callable[[str, str], Scope | None] = _chat
+    needs: Callable[[str, str], Need | None] = _chat

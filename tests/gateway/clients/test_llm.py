@@ -63,6 +63,7 @@ def llm(newest: Path, up: Upstreams, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_it_lists_the_models_under_their_ids(llm: LLM) -> None:
+    """S0-55, S0-56: another program sees the refs as they are."""
     code, listed, _ = llm("models", "list")
 
     own = [f"OpenAI Chat: {name}" for name in NAMES]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from types import ModuleType
 from typing import Any
 
@@ -120,7 +120,7 @@ def lab_host(lab: Lab, **options: Any) -> Any:
     return pretend.host([pretend.config()], acme=lab.plugin(**options))
 
 
-def events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+def events(answer: httpx.Response) -> Generator[dict[str, Any]]:
     """The documents of a stream of server-sent events; comments are passed over."""
     for line in answer.iter_lines():
         if line.startswith("data: "):

@@ -1,8 +1,11 @@
 """Mirrors modelbay_gateway/own/manage.py, over real sockets."""
 
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 import httpx2 as httpx
 import pytest
@@ -14,6 +17,7 @@ from gateway.own.conftest import Open
 from gateway.own.lab import Lab, events, lab_host, posted
 from modelbay.errors import BackendBusyError, BackendUnreachableError
 from modelbay.models.manage import Action, Copy, Delete, Load, Unload
+from modelbay.state import open_store
 from modelbay_gateway.client_keys import ClientKeys
 from modelbay_gateway.limits import Limits
 from modelbay_gateway.security import Access
@@ -37,6 +41,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_an_action_answers_with_its_events_and_ends_with_its_outcome(open_lab: Open) -> None:
+    """S0-78: what controls a fleet from a page is built on this."""
     lab = Lab()
 
     found = posted(open_lab(lab), MANAGE, {"action": "load", "model": "a"})
@@ -190,9 +195,6 @@ def test_logs_and_the_balance_need_a_key_of_an_administrator(
 @pytest.mark.parametrize(
     ("method", "path", "scope"),
     [
-        ("GET", "/api/models", "chat"),
-        ("GET", "/api/providers", "chat"),
-        ("GET", "/api/settings", "chat"),
         ("PUT", "/api/settings", "admin"),
         ("GET", "/conversations", "admin"),
         ("POST", "/conversations", "admin"),
@@ -206,8 +208,6 @@ def test_logs_and_the_balance_need_a_key_of_an_administrator(
         ("GET", "/conversations/c/model", "chat"),
         ("PUT", "/conversations/c/model", "chat"),
         ("POST", "/conversations/c/warm", "chat"),
-        ("GET", "/metrics", "chat"),
-        ("GET", "/openapi.json", "chat"),
         ("POST", MANAGE, "manage"),
     ],
 )
@@ -225,6 +225,25 @@ def test_every_route_needs_its_scope(
     fresh = open_lab(access=Access(keys=ClientKeys(access.keys.path, clock=Clock())))
     answer = fresh.request(method, path, headers={"x-api-key": right})
     assert answer.status_code not in (401, 403)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/models",
+        "/api/providers",
+        "/api/settings",
+        "/api/key",
+        "/metrics",
+        "/openapi.json",
+    ],
+)
+def test_what_there_is_may_be_read_with_any_key(open_lab: Open, tmp_path: Path, path: str) -> None:
+    for scope in ("chat", "manage", "admin"):
+        access, headers = keyed(tmp_path / scope, scope)
+        client = open_lab(access=access)
+        assert client.get(path).status_code == 401
+        assert client.get(path, headers=headers).status_code == 200
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
@@ -325,6 +344,82 @@ def test_a_client_that_goes_away_ends_the_action(start: Start, raw: Raw) -> None
         assert next(events(answer))["type"] == "progress"
 
     wait_until(lambda: lab.cancelled == 1)
+
+
+# --- too many -------------------------------------------------------------------------------------
+
+
+def begin(stack: ExitStack, client: httpx.Client, path: str, body: object, **more: Any) -> None:
+    """Begin an action and leave it at work until the stack is closed."""
+    answer = stack.enter_context(client.stream("POST", path, json=body, **more))
+    coming = events(answer)  # to drop it would close the answer
+    stack.callback(coming.close)
+    assert next(coming)["type"] == "progress"
+
+
+def refusals(client: httpx.Client, number: int, path: str, body: object) -> "Counter[int]":
+    """The statuses of so many requests at the same time, without those that are still at work."""
+    found: Counter[int] = Counter()
+    for _ in range(number):
+        answer = client.post(path, json=body)
+        found[answer.status_code] += 1
+        assert answer.headers["retry-after"] == "5"
+        assert answer.json()["error"]["provider"] == "desk"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (MANAGE, {"action": "load", "model": "a"}),
+        ("/conversations/c/warm", {"model": "desk/a"}),
+    ],
+)
+def test_500_actions_do_not_pile_up_and_chats_go_on(
+    start: Start, raw: Raw, path: str, body: object
+) -> None:
+    lab = Lab()
+    lab.gate.clear()
+    limits = Limits(active=1, managing_per_client=2)
+    served = start(lab_host(lab), limits=limits, store=open_store(":memory:"))
+    client = raw(served)
+
+    with ExitStack() as stack:
+        for _ in range(2):
+            begin(stack, client, path, body)
+        assert refusals(client, 498, path, body) == {429: 498}
+        assert len(lab.done) == 2
+        question = {"model": "desk/a", "messages": [{"role": "user", "content": "hi"}]}
+        assert client.post("/v1/chat/completions", json=question).status_code == 200
+        served.loop.call_soon_threadsafe(lab.gate.set)
+
+    wait_until(lambda: served.bay.admission.managing("desk") == 0)
+    assert posted(client, path, body)[-1]["type"] == "done"
+
+
+def test_one_client_with_too_many_actions_leaves_room_for_another(
+    start: Start, raw: Raw, tmp_path: Path
+) -> None:
+    lab = Lab()
+    lab.gate.clear()
+    keys = ClientKeys(tmp_path / "gateway-keys.json", clock=Clock())
+    one, other = ({"x-api-key": keys.add(name, ("manage",), now=0)} for name in ("one", "other"))
+    limits = Limits(managing=3, managing_per_client=2)
+    served = start(lab_host(lab), limits=limits, access=Access(keys=keys))
+    client = raw(served)
+    load = {"action": "load", "model": "a"}
+
+    with ExitStack() as stack:
+        for headers in (one, one, other):
+            begin(stack, client, MANAGE, load, headers=headers)
+        answers = [client.post(MANAGE, json=load, headers=each) for each in (one, other)]
+        assert [each.status_code for each in answers] == [429, 503]
+        assert [each.json()["error"]["code"] for each in answers] == [
+            "rate_limited",
+            "backend_busy",
+        ]
+        assert {each.headers["retry-after"] for each in answers} == {"5"}
+        served.loop.call_soon_threadsafe(lab.gate.set)
 
 
 # --- a real plugin --------------------------------------------------------------------------------

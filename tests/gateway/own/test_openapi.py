@@ -1,7 +1,7 @@
 """Mirrors modelbay_gateway/own/openapi.py: the document against the routes and real answers."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx2 as httpx
@@ -9,12 +9,16 @@ import pytest
 from starlette.routing import BaseRoute, Route
 
 from gateway.own.lab import Lab, lab_host
-from gateway.serving import serve
+from gateway.serving import acme, desk, serve
+from modelbay import errors
+from modelbay.errors import ModelbayError
+from modelbay.models.capabilities import CapabilityTable
 from modelbay.state import open_store
 from modelbay_gateway import app, front
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.own.openapi import described
 from modelbay_gateway.own.operations import OPERATIONS
+from modelbay_gateway.page.files import page_files
 
 METHODS = frozenset(("get", "put", "post", "delete", "head"))
 
@@ -92,6 +96,92 @@ def test_a_management_action_may_be_confirmed(document: Any) -> None:
     for name in names:
         assert document["components"]["schemas"][name]["properties"]["confirm"]["type"] == "boolean"
     assert "confirm" not in document["components"]["schemas"]["Done"]["properties"]
+
+
+def test_no_route_is_left_undescribed(document: Any) -> None:
+    assert [
+        (method, path)
+        for path, method, operation in operations(document)
+        if operation["tags"] == ["other"]
+    ] == []
+
+
+@pytest.mark.parametrize("path", ["/", *(f"/page/{name}" for name in sorted(page_files()))])
+def test_what_the_page_is_made_of_is_documented(
+    client: httpx.Client, document: Any, path: str
+) -> None:
+    described = document["paths"]["/" if path == "/" else "/page/{name}"]["get"]
+    answer = client.get(path, headers={"accept": "text/html"})
+    media_type = answer.headers["content-type"].partition(";")[0]
+    again = client.get(
+        path, headers={"accept": "text/html", "if-none-match": answer.headers["etag"]}
+    )
+
+    assert media_type in described["responses"]["200"]["content"]
+    assert str(again.status_code) == "304"
+    assert "304" in described["responses"]
+    assert described["security"] == []
+
+
+KINDS: dict[str, type[Exception]] = {
+    each.code: each
+    for each in vars(errors).values()
+    if isinstance(each, type) and issubclass(each, ModelbayError)
+}
+QUESTION = {"model": "desk/m", "messages": [{"role": "user", "content": "hi"}]}
+ASKED: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": QUESTION,
+    "/v1/completions": {"model": "desk/m", "prompt": "hi"},
+    "/v1/embeddings": {"model": "desk/m", "input": "hi"},
+    "/v1/images/generations": {"model": "desk/m", "prompt": "hi"},
+    "/v1/rerank": {"model": "desk/m", "query": "hi", "documents": ["a"]},
+    "/v1/messages": {**QUESTION, "max_tokens": 9},
+    "/api/chat": QUESTION,
+    "/api/generate": {"model": "desk/m", "prompt": "hi"},
+    "/api/embed": {"model": "desk/m", "input": "hi"},
+    "/api/embeddings": {"model": "desk/m", "prompt": "hi"},
+    "/api/providers/{id}/manage": {"action": "load", "model": "m"},
+    "/conversations/{id}/warm": {"model": "desk/m"},
+}
+
+
+def test_every_status_that_a_failure_of_a_provider_has_is_documented(document: Any) -> None:
+    failure: list[Exception] = []
+
+    async def fails() -> None:
+        raise failure[0]
+
+    async def fails_in_events() -> AsyncIterator[Any]:
+        raise failure[0]
+        yield
+
+    plugin = acme(
+        lambda request: fails_in_events(),
+        capabilities=lambda: CapabilityTable(actions=frozenset(("load",))),
+        embed=fails,
+        rerank=fails,
+        generate_image=fails,
+        complete=fails_in_events,
+        manage=fails_in_events,
+    )
+    with (
+        serve(desk(plugin), store=open_store(":memory:")) as served,
+        httpx.Client(base_url=served.base_url, timeout=30) as client,
+    ):
+        statuses = set()
+        for code, kind in {**KINDS, "a bug": RuntimeError}.items():
+            for path, body in ASKED.items():
+                failure[:] = [kind("it failed")]
+                answer = client.post(path.replace("{id}", "desk"), json=body)
+                described = document["paths"][path]["post"]["responses"]
+                assert str(answer.status_code) in described, (path, code)
+                assert "application/json" in described[str(answer.status_code)].get(
+                    "content", {"application/json": None}
+                )
+                assert answer.headers["content-type"] == "application/json"
+                statuses.add(answer.status_code)
+
+    assert statuses == {400, 402, 404, 429, 500, 502, 503, 504, 529}
 
 
 def test_a_route_nobody_has_described_is_there_too() -> None:

@@ -3,7 +3,7 @@
 import base64
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ import pretend
 from gateway.serving import Served, serve
 from modelbay.models.provider import ProviderConfig
 from modelbay.state import open_store
+from modelbay_gateway.client_keys import ClientKey, digest
 from modelbay_gateway.limits import Limits
+from modelbay_gateway.scopes import EVERY_SCOPE
+from modelbay_gateway.security import Access
 from modelbay_llamacpp.simulator import LlamaCppSimulator
 from modelbay_llamacpp.simulator import SimulatedModel as LlamaModel
 from modelbay_llamaswap.simulator import LlamaSwapSimulator
@@ -78,10 +81,14 @@ class Bench:
         self.painter = OpenAISimulator(
             [OpenAIModel("paint", images=True), OpenAIModel("talk", answer="talk")], "vllm"
         )
+        self._stack = stack
+        self._store = open_store(":memory:")
         servers = [self.ollama, self.swap, self.llamacpp, self.painter]
         for server in servers:
             stack.enter_context(server)
-        self.served = stack.enter_context(serve_page(self.providers(), **options))
+        self.served = stack.enter_context(
+            serve_page(self.providers(), store=self._store, **options)
+        )
         self.api = stack.enter_context(httpx.Client(base_url=self.served.base_url, timeout=30))
 
     def providers(self) -> list[ProviderConfig]:
@@ -103,6 +110,20 @@ class Bench:
             ),
             pretend.config("attic", "ollama", label="Attic", baseUrl="http://127.0.0.1:9"),
         ]
+
+    def keyed(self, scopes: Sequence[str], key: str, full: str | None = None) -> Served:
+        """A second gateway over the same servers and the same store, which asks for a key.
+
+        Args:
+            scopes: What the key is good for.
+            full: Another key, which is good for everything.
+        """
+        keys = [ClientKey("phone", frozenset(scopes), digest(key), 0)]
+        if full is not None:
+            keys.append(ClientKey("desk", EVERY_SCOPE, digest(full), 0))
+        access = Access(given_keys=tuple(keys))
+        served = serve_page(self.providers(), store=self._store, access=access)
+        return self._stack.enter_context(served)
 
     def favourites(self, *ids: str) -> None:
         self.api.put("/api/settings", json={"favorite_models": ids}).raise_for_status()
@@ -130,7 +151,8 @@ def serve_page(providers: list[ProviderConfig], **options: Any) -> Iterator[Serv
     }
     host = pretend.host(providers, **modules)
     options.setdefault("limits", Limits(heartbeat_s=0.2))
-    with serve(host, store=open_store(":memory:"), **options) as served:
+    options.setdefault("store", open_store(":memory:"))
+    with serve(host, **options) as served:
         yield served
 
 

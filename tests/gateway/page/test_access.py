@@ -176,3 +176,215 @@ def test_a_gateway_with_keys_asks_for_one_once(start: Start, open_page: Open) ->
     page.keyboard.press("Enter")
     expect(page.locator(".answer .text")).to_have_text("Hello")
     assert KEY not in page.content()
+
+
+# --- keys that are good for some things alone -----------------------------------------------------
+
+
+def keyed_page(bench: Bench, open_page: Open, *scopes: str) -> "Page":
+    """The page with a key of these scopes alone; any refusal would be an error of its console."""
+    return open_page(
+        bench.keyed(scopes, KEY).base_url,
+        script=f"sessionStorage.setItem('modelbay-key', '{KEY}')",
+    )
+
+
+def is_calm(page: "Page") -> bool:
+    return page.locator(".notice").count() == 0 and page.get_by_role("dialog").count() == 0
+
+
+def entries(page: "Page", id: str) -> dict[str, str | None]:
+    """The menu of a model: why each entry cannot be chosen, or nothing."""
+    page.locator(f'.row.model[data-id="{id}"]').last.get_by_role("button", name="More").click()
+    found: dict[str, str | None] = page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll("[role=menuitem]")].map(each =>
+            [each.firstChild.data, each.querySelector("small")?.textContent ?? null]))"""
+    )
+    page.keyboard.press("Escape")
+    return found
+
+
+def test_with_a_key_for_chats_alone_it_chats_and_keeps_nothing(
+    bench: Bench, open_page: Open
+) -> None:
+    from playwright.sync_api import expect
+
+    bench.favourites("llamacpp/tiny")
+    page = keyed_page(bench, open_page, "chat")
+    note = page.locator("#key-note")
+    expect(note).to_contain_text("The key “phone” is good for chat.")
+    expect(note).to_contain_text("Conversations stay in this tab")
+    page.locator('.row.model.favourite[data-id="llamacpp/tiny"] .name').click()
+    expect(page.locator("#current-name")).to_have_text("llamacpp/tiny")
+    assert page.locator(".star").count() == 0
+    assert page.get_by_role("button", name="Pull").count() == 0
+    why = "this key is not good for manage"
+    assert entries(page, "llamacpp/tiny") == {
+        "Use for the next turn only": None,
+        "Answer side by side": None,
+        "Load": why,
+        "Delete…": why,
+    }
+
+    page.get_by_label("Question", exact=True).fill("Hello there")
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer .text")).to_have_text("Tiny speaks.")
+    expect(page.locator("#conversation-list .open")).to_have_text("Hello there")
+    page.get_by_role("button", name="Ask again").click()
+    expect(page.locator(".answer .text")).to_have_text("Tiny speaks.")
+    expect(page.locator(".question")).to_have_count(1)
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.locator(".welcome")).to_be_visible()
+    page.locator("#conversation-list .open").click()
+    expect(page.locator(".question")).to_have_text("Hello there")
+    expect(page.locator(".answer .text")).to_have_text("Tiny speaks.")
+    page.get_by_role("button", name="More about Hello there").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator("#conversation-list .open")).to_have_count(0)
+    assert page.locator(".failure").count() == 0
+    assert bench.conversations() == []
+    assert bench.stored_favourites() == ["llamacpp/tiny"]
+
+
+def test_a_key_for_chats_alone_sees_nobodys_conversations(bench: Bench, open_page: Open) -> None:
+    from playwright.sync_api import expect
+
+    bench.api.post("/conversations", json={"id": "mine", "title": "A secret"}).raise_for_status()
+    served = bench.keyed(("chat",), KEY)
+    page = open_page(
+        f"{served.base_url}/#/c/mine", script=f"sessionStorage.setItem('modelbay-key', '{KEY}')"
+    )
+
+    expect(page.locator(".notice")).to_have_text("That conversation is not kept in this tab")
+    expect(page.locator(".welcome")).to_be_visible()
+    assert page.locator(".failure").count() == 0
+    assert "A secret" not in page.content()
+
+
+def test_with_a_key_for_management_alone_it_loads_and_asks_nothing(
+    bench: Bench, open_page: Open
+) -> None:
+    from playwright.sync_api import expect
+
+    page = keyed_page(bench, open_page, "manage")
+    expect(page.locator("#key-note")).to_contain_text("is good for manage. It cannot ask models.")
+    expect(page.locator("#current-name")).to_have_text("Models")
+    question = page.get_by_label("Question", exact=True)
+    expect(question).to_be_disabled()
+    expect(question).to_have_attribute("placeholder", "This key is not good for chat")
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    expect(page.get_by_role("button", name="New conversation")).to_be_hidden()
+    row = page.locator('.row.model[data-id="llamacpp/tiny"]')
+    row.wait_for()
+    assert page.locator(".star").count() == 0
+    assert page.get_by_role("button", name="Pull").count() > 0
+    assert is_calm(page)
+    why = "this key is not good for chat"
+    assert entries(page, "llamacpp/tiny") == {
+        "Use for the next turn only": why,
+        "Answer side by side": why,
+        "Load": None,
+        "Delete…": None,
+    }
+
+    row.locator(".name").click()
+    expect(page.locator(".notice")).to_have_text("This key is not good for chat")
+    row.get_by_role("button", name="More").click()
+    page.get_by_role("menuitem", name="Load").click()
+    expect(page.locator(".notice").last).to_have_text("✓ llamacpp/tiny is loaded")
+    page.get_by_role("button", name="More about ollama/gemma3:4b").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    with page.expect_request("**/manage") as asked:
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    assert asked.value.post_data_json == {
+        "action": "delete",
+        "model": "gemma3:4b",
+        "confirm": True,
+    }
+    expect(page.locator(".notice").last).to_have_text("✓ ollama/gemma3:4b is deleted")
+    assert page.locator(".failure").count() == 0
+
+
+def test_with_a_key_for_administration_alone_it_reads_and_stars(
+    bench: Bench, open_page: Open
+) -> None:
+    from playwright.sync_api import expect
+
+    bench.api.post("/conversations", json={"id": "mine", "title": "Kept"}).raise_for_status()
+    kept = {"messages": [{"message": {"role": "user", "content": "Remember this"}}]}
+    bench.api.post("/conversations/mine/messages", json=kept).raise_for_status()
+    page = keyed_page(bench, open_page, "admin")
+    expect(page.locator("#key-note")).to_contain_text("is good for admin. It cannot ask models.")
+    page.get_by_role("button", name="Favourite: llamacpp/tiny").click()
+    expect(page.locator(".row.favourite")).to_have_count(1)
+    page.locator("#conversation-list .open").click()
+    expect(page.locator(".question")).to_have_text("Remember this")
+    assert page.get_by_role("button", name="Ask again").count() == 0
+    expect(page.get_by_label("Question", exact=True)).to_be_disabled()
+    assert page.get_by_role("button", name="Pull").count() == 0
+    assert is_calm(page)
+    assert entries(page, "llamacpp/tiny") == {
+        "Use for the next turn only": "this key is not good for chat",
+        "Answer side by side": "this key is not good for chat",
+        "Load": "this key is not good for manage",
+        "Delete…": "this key is not good for manage",
+    }
+    page.reload()
+    expect(page.locator(".row.favourite")).to_have_count(1)
+
+
+def test_another_key_is_asked_for_where_one_is_not_good_for_all(
+    bench: Bench, open_page: Open
+) -> None:
+    from playwright.sync_api import expect
+
+    other = "another-key-for-tests-012345"
+    served = bench.keyed(("chat",), KEY, other)
+    page = open_page(
+        served.base_url,
+        script="sessionStorage.getItem('modelbay-key') ?? "
+        f"sessionStorage.setItem('modelbay-key', '{KEY}')",
+    )
+    page.get_by_role("button", name="Use another key").click()
+    page.get_by_label("Client key").fill(other)
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Favourite: llamacpp/tiny").click()
+    expect(page.locator("#key-note")).to_be_hidden()
+    expect(page.locator(".row.favourite")).to_have_count(1)
+    assert is_calm(page)
+
+
+@pytest.mark.parametrize("scope", ["chat", "manage", "admin"])
+@pytest.mark.parametrize("width", [390, 1600])
+def test_axe_finds_no_serious_fault_with_any_key(
+    bench: Bench, open_page: Open, scope: str, width: int
+) -> None:
+    page = open_page(
+        bench.keyed((scope,), KEY).base_url,
+        width=width,
+        script=f"sessionStorage.setItem('modelbay-key', '{KEY}')",
+    )
+    page.locator(".row.model").first.wait_for(state="attached")
+    if width < 960:
+        page.get_by_role("button", name="Conversations").click()
+    page.locator("#key-note").wait_for()
+    assert faults(page) == []
+
+
+def test_who_gives_no_key_is_left_in_peace_and_may_give_one_later(
+    start: Start, open_page: Open
+) -> None:
+    from playwright.sync_api import expect
+
+    keys = (ClientKey("test", EVERY_SCOPE, digest(KEY), 0),)
+    served = start(desk(acme()), access=Access(given_keys=keys), store=open_store(":memory:"))
+    page = open_page(served.base_url, expected="401 (Unauthorized)")
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+
+    expect(page.locator(".notice.failure")).to_have_count(1)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("button", name="Use another key").click()
+    page.get_by_label("Client key").fill(KEY)
+    page.keyboard.press("Enter")
+    expect(page.locator('.row.model[data-id="desk/m"]')).to_be_visible()

@@ -50,7 +50,10 @@ def ready(page: "Page") -> "Page":
 def test_favourites_come_first_and_then_providers_in_their_order(
     bench: Bench, open_page: Open
 ) -> None:
-    """S0-58, S0-59, S0-61, S0-62: a favourite stands in its section too, and keeps its place."""
+    """S0-58, S0-59, S0-61, S0-62: a favourite stands in its section too, and keeps its place.
+
+    S0-66: kept favourites and groups came together.
+    """
     bench.favourites("llamacpp/tiny", "sam-desktop/quick")
     page = ready(open_page(bench.served.base_url, height=TALL))
 
@@ -314,6 +317,9 @@ def test_nothing_is_polled(bench: Bench, open_page: Open) -> None:
     page.goto(bench.served.base_url)
     page.clock.run_for(2000)
     ready(page)
+    for _ in range(3):  # what it still asks for after its first look, once the feed is open
+        page.evaluate("fetch('/health').then(answer => answer.text())")
+        page.clock.run_for(2000)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
 

@@ -67,6 +67,14 @@ class StateStore(Protocol):
         """Set any but ``favorite_models``; ``None`` removes it. The resulting value."""
         ...
 
+    async def set_settings(self, values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """Set all of these or none, ``favorite_models`` too; ``None`` removes one.
+
+        Returns:
+            All settings, as they are right after it.
+        """
+        ...
+
     # --- the model of a conversation -------------------------------------------------------------
 
     async def conversation_model(self, conversation_id: str) -> str | None:

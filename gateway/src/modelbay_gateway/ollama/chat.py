@@ -155,19 +155,19 @@ async def _load(bay: Bay, call: Call, asked: Asked, model: ModelInfo, form: Form
                 "freeing a model needs a key that is good for 'manage'",
                 hint="modelbay serve keys add NAME --scope manage",
             )
-        await call.attended(_managed(bay, provider_id, Unload(model=model.wire_id)))
+        await call.attended(_managed(bay, call, provider_id, Unload(model=model.wire_id)))
     else:
         table = bay.host.registry.handle(provider_id).table
         if table is not None and "load" in table.actions:
             options = {**asked.options, **own} if model.kind == KIND else {}
             load = made(Load, model=model.wire_id, options=options)
-            await call.attended(_managed(bay, provider_id, load))
+            await call.attended(_managed(bay, call, provider_id, load))
     reason = "unload" if asked.unloads else "load"
     body = nothing_said(model=asked.model, form=form, reason=reason, created_at=bay.wall_clock())
     await call.reply(body, headers=model_headers(model, notices))
 
 
-async def _managed(bay: Bay, provider_id: str, action: Load | Unload) -> None:
-    async with bay.host.manage(provider_id, action) as events:
+async def _managed(bay: Bay, call: Call, provider_id: str, action: Load | Unload) -> None:
+    async with bay.manage(provider_id, action, call.caller.name) as events:
         async for _ in events:
             pass

@@ -62,7 +62,7 @@ async def warm(bay: Bay, call: Call) -> None:
     model = (await resolve_turn(bay, id, wanted, persist=False)).model
     provider_id = model.ref.provider_id
     if "load" in bay.host.registry.handle(provider_id).require().table.actions:
-        events = managed(bay, provider_id, Load(model=model.wire_id))
+        events = managed(bay, provider_id, Load(model=model.wire_id), call.caller.name)
     else:
         events = nothing_to_do(f"{model.id} is ready whenever it is asked")
     await send_events(bay, call, events)

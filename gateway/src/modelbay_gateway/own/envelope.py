@@ -16,6 +16,7 @@ class ErrorBody(Frozen):
         param: The part of the request that is wrong, as a path.
         code: Stable; those of the table of errors, and some of the gateway's own.
         hint: The next step, as something to type.
+        retryable: Whether the same request may succeed later; not there means no.
     """
 
     message: str
@@ -25,7 +26,7 @@ class ErrorBody(Frozen):
     hint: str | None = None
     provider: str | None = None
     model: str | None = None
-    retryable: bool
+    retryable: bool = False
     request_id: str | None = None
 
 

@@ -41,18 +41,24 @@ async def manage(bay: Bay, call: Call) -> None:
     lost = _destroyed(provider_id, action)
     if lost is not None and not is_confirmed:
         raise Refused("missing_field", lost, field="confirm", hint='send "confirm": true')
-    await send_events(bay, call, managed(bay, provider_id, action))
+    await send_events(bay, call, managed(bay, provider_id, action, call.caller.name))
 
 
-def managed(bay: Bay, provider_id: str, action: Action) -> EventStream[ManageEvent]:
-    """The action's events. Before it says that it is done, the catalogue knows what has changed."""
+def managed(bay: Bay, provider_id: str, action: Action, client: str) -> EventStream[ManageEvent]:
+    """The action's events. Before it says that it is done, the catalogue knows what has changed.
+
+    Args:
+        client: Who asks; one client may not have too many actions at work.
+    """
     stream: EventStream[ManageEvent] = EventStream()
-    return stream.over(_managed(bay, provider_id, action))
+    return stream.over(_managed(bay, provider_id, action, client))
 
 
-async def _managed(bay: Bay, provider_id: str, action: Action) -> AsyncIterator[ManageEvent]:
+async def _managed(
+    bay: Bay, provider_id: str, action: Action, client: str
+) -> AsyncIterator[ManageEvent]:
     has_begun = False
-    async with bay.host.manage(provider_id, action) as events:
+    async with bay.manage(provider_id, action, client) as events:
         async for event in events:
             if isinstance(event, Done):
                 await bay.host.refresh(provider_id)

@@ -16,6 +16,7 @@ from modelbay.models.events import (
     ErrorEvent,
     Finish,
     ReasoningDelta,
+    RefusalDelta,
     StreamEvent,
     TextDelta,
     ToolCall,
@@ -42,7 +43,7 @@ Task: TypeAlias = Literal["chat", "complete", "embed", "rerank", "generate_image
 BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 NOBODY = "none"  # the provider of a request that went to none
 
-_ANSWER = frozenset((TextDelta, ReasoningDelta, ToolCallDelta, ToolCall))
+_ANSWER = frozenset((TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta, ToolCall))
 
 
 class Histogram:

@@ -15,6 +15,7 @@ from modelbay_gateway.openai.encode import to_json
 from modelbay_gateway.own import protocols
 from modelbay_gateway.own.envelope import ErrorResponse
 from modelbay_gateway.own.operation import Operation
+from modelbay_gateway.page.surface import PREFIX as PAGE
 
 Schema: TypeAlias = dict[str, Any]  # JSON, as pydantic writes it
 Mode: TypeAlias = Literal["validation", "serialization"]
@@ -39,7 +40,7 @@ async def document(bay: Bay, call: Call) -> None:
 
 
 DESCRIPTION = Operation(
-    "GET", "/openapi.json", document, "chat", "This document.", dict[str, JsonValue]
+    "GET", "/openapi.json", document, "any", "This document.", dict[str, JsonValue]
 )
 
 
@@ -60,7 +61,7 @@ def described(routes: Sequence[BaseRoute]) -> JsonObject:
             for name in route.param_convertors
         ]
         about["parameters"] = parameters + about.get("parameters", [])
-        if path in OPEN:
+        if path in OPEN or path.startswith(PAGE):
             about["security"] = []
         # Two protocols may share a path, told apart by a header; the first one is described.
         paths.setdefault(path, {}).setdefault(method.lower(), about)

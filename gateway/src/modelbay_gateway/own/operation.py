@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
-from modelbay_gateway.scopes import Scope
+from modelbay_gateway.scopes import Need
 
 Method: TypeAlias = Literal["GET", "PUT", "POST", "DELETE"]
 Form: TypeAlias = Literal["json", "events", "text"]
@@ -32,7 +32,7 @@ class Operation:
 
     Attributes:
         path: As Starlette writes it: ``/conversations/{id:path}/model``.
-        scope: What a client's key must be good for.
+        scope: What a client's key must be good for; ``any`` asks for a key alone.
         summary: One sentence.
         takes: The type of the body; ``None`` for no body.
         gives: The type of the answer, or of each event.
@@ -44,7 +44,7 @@ class Operation:
     method: Method
     path: str
     answer: Callable[[Bay, Call], Awaitable[None]]
-    scope: Scope
+    scope: Need
     summary: str
     gives: Any
     takes: Any = None

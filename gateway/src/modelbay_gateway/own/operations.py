@@ -5,6 +5,7 @@ from modelbay.models.manage import Action, ManageEvent
 from modelbay.state import limits
 from modelbay.state.records import Conversation, Page, StoredMessage
 from modelbay_gateway.own import (
+    access,
     catalog,
     conversation_model,
     conversations,
@@ -34,7 +35,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/api/models",
         catalog.models,
-        "chat",
+        "any",
         "Every provider's models, grouped.",
         catalog.ModelCatalogResponse,
         query=(
@@ -49,7 +50,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/api/providers",
         catalog.providers,
-        "chat",
+        "any",
         "The providers, their health, and what they can be asked to do.",
         catalog.ProvidersResponse,
     ),
@@ -75,7 +76,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/api/events",
         feed.events,
-        "chat",
+        "any",
         "What changes in the catalogue, for as long as somebody listens.",
         feed.Ready | CatalogChange | feed.FailureEvent,
         form="events",
@@ -83,9 +84,17 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET",
+        "/api/key",
+        access.key,
+        "any",
+        "What the key of this request is good for.",
+        access.KeyResponse,
+    ),
+    Operation(
+        "GET",
         "/api/settings",
         settings.read,
-        "chat",
+        "any",
         "All settings, favourites among them.",
         settings.Settings,
         statuses=_STORE,
@@ -219,7 +228,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/metrics",
         metrics.metrics,
-        "chat",
+        "any",
         "Counts for Prometheus.",
         str,
         form="text",

@@ -17,6 +17,7 @@ REFUSALS = {
     402: "The account at the provider is used up.",
     403: "The key is not good for this, or a foreign page asks.",
     404: "There is no such thing.",
+    408: "The request did not come to its end.",
     413: "The body is too large.",
     415: "Compressed bodies are not read.",
     429: "Too many requests.",
@@ -25,9 +26,13 @@ REFUSALS = {
     502: "The provider failed.",
     503: "Busy; the same request may succeed later.",
     504: "The provider took too long.",
+    529: "As 503, in Anthropic's protocol.",
 }
-ALWAYS = (400, 401, 403, 413, 415, 431, 500)
+# 408 and 503: also from the server itself, for a stalled request and too many connections.
+ALWAYS = (400, 401, 403, 408, 413, 415, 431, 500, 503)
 _UPSTREAM = (402, 404, 429, 502, 503, 504)
+# Anthropic's; the lists of models are for whoever names its version, too.
+_ANTHROPIC = ("/messages", "/models")
 
 _TEXT = {"type": "string"}
 _LIST = {"type": "array"}
@@ -44,6 +49,7 @@ _LINES = "application/x-ndjson"
 _KNOWN: dict[tuple[str, str], tuple[str, str, str | None, _Fields]] = {
     ("GET", "/"): ("What this is.", "door", None, {}),
     ("GET", "/health"): ("Whether it lives; asks nobody.", "door", None, {}),
+    ("GET", "/page/{name}"): ("A file of the page.", "door", None, {}),
     ("GET", "/models"): ("Every model, by its ref.", "openai", None, {}),
     ("GET", "/models/{model_id}"): ("One model.", "openai", None, {}),
     ("POST", "/chat/completions"): (
@@ -106,6 +112,24 @@ _KNOWN: dict[tuple[str, str], tuple[str, str, str | None, _Fields]] = {
     ),
     ("POST", "/api/embed"): ("Texts to vectors.", "ollama", None, {"model!": _NEEDED_MODEL}),
     ("POST", "/api/embeddings"): ("A text to a vector.", "ollama", None, {"model!": _NEEDED_MODEL}),
+    # What changes the models of one server: refused, with what to do instead.
+    **{
+        (method, path): ("Refused: it is done at one provider.", "ollama", None, {})
+        for method, path in (
+            ("POST", "/api/pull"),
+            ("POST", "/api/push"),
+            ("POST", "/api/create"),
+            ("POST", "/api/copy"),
+            ("DELETE", "/api/delete"),
+            ("HEAD", "/api/blobs/{digest}"),
+            ("POST", "/api/blobs/{digest}"),
+        )
+    },
+}
+# What these answer beside JSON, and that a browser may have it already.
+_PAGE: dict[tuple[str, str], tuple[str, ...]] = {
+    ("GET", "/"): ("text/html",),
+    ("GET", "/page/{name}"): ("text/css", "text/html", "text/javascript", "image/svg+xml"),
 }
 
 
@@ -125,6 +149,8 @@ def about(method: str, path: str) -> dict[str, Any]:
     content: dict[str, Any] = {JSON: anything}
     if streamed is not None:
         content[streamed] = events() if streamed == _EVENTS else {"itemSchema": {"type": "object"}}
+    for media_type in _PAGE.get(key, ()):
+        content[media_type] = {"schema": _TEXT}
     found: dict[str, Any] = {
         "summary": summary,
         "tags": [tag],
@@ -140,7 +166,10 @@ def about(method: str, path: str) -> dict[str, Any]:
             "required": bool(body["required"]),
             "content": {JSON: {"schema": body}},
         }
-    for status in sorted({*ALWAYS, *_UPSTREAM}):
+    if key in _PAGE:
+        found["responses"]["304"] = {"description": "It has not changed."}
+    theirs = (529,) if key[1].startswith(_ANTHROPIC) else ()
+    for status in sorted({*ALWAYS, *_UPSTREAM, *theirs}):
         found["responses"][str(status)] = {
             "description": REFUSALS[status],
             "content": {JSON: anything},

@@ -4,7 +4,6 @@ import msgspec
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
 from modelbay.models.frozen import Frozen
-from modelbay.state import favorites, limits
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.own.reading import body_of, store_of
@@ -32,24 +31,11 @@ async def read(bay: Bay, call: Call) -> None:
 async def write(bay: Bay, call: Call) -> None:
     """Set those that are named and leave the others; ``null`` removes one. Answers with all.
 
-    Every one is looked at before the first is written.
+    All of them are set, or none.
     """
     wanted = await body_of(call, _SETTINGS)
-    others = wanted.__pydantic_extra__
-    store = store_of(bay)
-    for name, value in others.items():
-        limits.text("the setting's name", name, limits.SETTING_NAME_CHARS)
-        limits.json_text(f"the setting '{name}'", value)
-    async with bay.changing:  # nobody fills the store up between the look and the writing
-        before = await store.settings()
-        both = {**before, **others}
-        after = {name for name, value in both.items() if value is not None}
-        if not after <= before.keys():
-            limits.count("settings", len(after), limits.SETTINGS)
-        if "favorite_models" in wanted.model_fields_set:
-            named = wanted.favorite_models or ()
-            favorites.replaced(await store.favorites(), named)
-            await store.set_favorites(named)
-        for name in sorted(others, key=lambda name: others[name] is not None):  # removals first
-            await store.set_setting(name, others[name])
-    await read(bay, call)
+    values: dict[str, JsonValue] = dict(wanted.__pydantic_extra__)
+    if "favorite_models" in wanted.model_fields_set:
+        named = wanted.favorite_models
+        values["favorite_models"] = None if named is None else [*named]
+    await call.reply(msgspec.json.encode(await store_of(bay).set_settings(values)))

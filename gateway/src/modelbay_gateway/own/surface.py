@@ -1,6 +1,6 @@
 """The routes of the own surface, made of its operations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from starlette.routing import BaseRoute, Route, compile_path
 
@@ -9,7 +9,7 @@ from modelbay_gateway.openai.encode import refusal_headers
 from modelbay_gateway.own.envelope import refuse
 from modelbay_gateway.own.openapi import DESCRIPTION, Described
 from modelbay_gateway.own.operations import OPERATIONS
-from modelbay_gateway.scopes import Scope
+from modelbay_gateway.scopes import Need
 from modelbay_gateway.surface import Surface
 
 _ALL = (*OPERATIONS, DESCRIPTION)
@@ -20,10 +20,12 @@ def routes(bay: Bay) -> Sequence[BaseRoute]:
     return [Route(each.path, Described(bay, each), methods=[each.method]) for each in _ALL]
 
 
-def needs(method: str, path: str) -> Scope:
+def needs(method: str, path: str) -> Need:
     """The scope of the operation that will answer."""
     method = "GET" if method == "HEAD" else method
-    found = (scope for fits, made_for, scope in _SCOPES if made_for == method and fits.match(path))
+    found: Iterator[Need] = (
+        scope for fits, made_for, scope in _SCOPES if made_for == method and fits.match(path)
+    )
     return next(found, "chat")
 
 
@@ -34,6 +36,7 @@ SURFACE = Surface(
         "/api/providers",
         "/api/events",
         "/api/settings",
+        "/api/key",
         "/conversations",
         "/metrics",
         "/openapi.json",

@@ -13,6 +13,7 @@ from modelbay_gateway.scopes import Scope
 from modelbay_gateway.surface import Header, Surface
 
 NOT_MODIFIED = 304
+PREFIX = "/page/"
 
 # Whatever a model writes, no browser runs it, and nothing is fetched from elsewhere.
 CONTENT_SECURITY_POLICY = (
@@ -49,7 +50,7 @@ def routes(bay: Bay) -> Sequence[BaseRoute]:
             raise Refused("not_found", "the page has no such file")
         await _send(call, file)
 
-    return [Route("/page/{name:path}", Endpoint(part), methods=["GET"])]
+    return [Route(f"{PREFIX}{{name:path}}", Endpoint(part), methods=["GET"])]
 
 
 def _needs(method: str, path: str) -> Scope | None:
@@ -70,7 +71,7 @@ async def _send(call: Call, file: File, more: Sequence[Header] = ()) -> None:
 
 SURFACE = Surface(
     name="page",
-    prefixes=("/page/",),
+    prefixes=(PREFIX,),
     routes=routes,
     refuse=refuse,
     headers=refusal_headers,

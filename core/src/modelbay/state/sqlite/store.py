@@ -79,6 +79,9 @@ class SqliteStore:
     async def set_setting(self, name: str, value: JsonValue) -> JsonValue:
         return await self._write(partial(settings.set_setting, name=name, value=value))
 
+    async def set_settings(self, values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        return await self._write(partial(settings.set_settings, values=dict(values)))
+
     # --- the model of a conversation -------------------------------------------------------------
 
     async def conversation_model(self, conversation_id: str) -> str | None:

@@ -12,6 +12,7 @@ const TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
  */
 export class Composer extends EventTarget {
   #images = [];
+  #form;
   #field;
   #shown = element("ul", { class: "attached", "aria-label": "Images", hidden: true });
   #chips = element("div", { class: "chips" });
@@ -21,6 +22,7 @@ export class Composer extends EventTarget {
 
   constructor(form) {
     super();
+    this.#form = form;
     this.#field = element("textarea", { id: "question", rows: "1", placeholder: "Ask something", "aria-label": "Question" });
     const file = element("input", { type: "file", accept: TYPES.join(","), multiple: true, hidden: true, "aria-label": "Images to attach" });
     const attach = element("button", { type: "button", class: "icon", "aria-label": "Attach images" }, icon("M20 11l-8.500 8.500a5 5 0 0 1-7-7L13 4a3.300 3.300 0 0 1 4.700 4.700l-8.500 8.500a1.600 1.600 0 0 1-2.300-2.300L15 7"));
@@ -61,6 +63,12 @@ export class Composer extends EventTarget {
     if (!this.#field.value) this.#field.value = text;
     this.#images = images;
     this.#showImages();
+  }
+
+  /** Say why nothing can be asked here. */
+  close(reason) {
+    for (const each of this.#form.querySelectorAll("button, textarea, input")) each.disabled = true;
+    this.#field.placeholder = reason;
   }
 
   set busy(isBusy) {

@@ -1,68 +1,88 @@
 import { json } from "./gateway.js";
+import { GatewayStore } from "./gateway-store.js";
+import { TabStore } from "./tab-store.js";
 
-const path = (id) => `/conversations/${encodeURIComponent(id)}`;
+const path = (id) => `/conversations/${encodeURIComponent(id)}/model`;
 
-/** The conversations that the gateway keeps, the last used first. Event: `change`. */
+/** The conversations that are kept, the last used first. Event: `change`. */
 export class Conversations extends EventTarget {
   /** @type {{id: string, title: string, settings: object}[]} */
   items = [];
   #next = null;
+  #access;
+  #gateway = new GatewayStore();
+  #tab = new TabStore();
+
+  /** @param {Access} access the gateway keeps conversations for administrators alone */
+  constructor(access) {
+    super();
+    this.#access = access;
+  }
+
+  get #store() {
+    return this.#access.can("admin") ? this.#gateway : this.#tab;
+  }
 
   get hasMore() {
     return this.#next !== null;
   }
 
+  /** Whether there may be one that is not among the items: another browser may have begun it. */
+  mayHave(id) {
+    return this.#store === this.#gateway || this.items.some((each) => each.id === id);
+  }
+
   /** Read the first page, or the next one. */
   async read({ next = false } = {}) {
-    const query = next && this.#next ? `?cursor=${encodeURIComponent(this.#next)}` : "";
-    const page = await json(`/conversations${query}`);
+    const page = await this.#store.list(next ? this.#next : null);
     this.items = next ? [...this.items, ...page.items] : page.items;
     this.#next = page.next;
     this.#changed();
   }
 
-  async open(id) {
-    return json(path(id));
+  open(id) {
+    return this.#store.open(id);
   }
 
   async create(id, title, settings) {
-    this.#put(await json("/conversations", { method: "POST", body: { id, title, settings } }));
+    this.#put(await this.#store.create(id, title, settings));
   }
 
   async change(id, change) {
-    this.#put(await json(path(id), { method: "PUT", body: change }));
+    this.#put(await this.#store.change(id, change));
   }
 
   async remove(id) {
-    await json(path(id), { method: "DELETE" });
+    await this.#store.remove(id);
     this.items = this.items.filter((each) => each.id !== id);
     this.#changed();
   }
 
   /** @returns {Promise<{items: object[], next: ?string}>} the oldest of a page first */
   messages(id, cursor = null) {
-    return json(`${path(id)}/messages${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ""}`);
+    return this.#store.messages(id, cursor);
   }
 
   async keep(id, messages) {
-    const kept = await json(`${path(id)}/messages`, { method: "POST", body: { messages } });
+    const kept = await this.#store.keep(id, messages);
     const known = this.items.find((each) => each.id === id);
     if (known) this.#put(known);
-    return kept.messages;
+    return kept;
   }
 
   /** Forget what stands behind a position. */
   dropAfter(id, position) {
-    return json(`${path(id)}/messages?after=${position}`, { method: "DELETE" });
+    return this.#store.dropAfter(id, position);
   }
 
   /** @returns {Promise<{model: ?string, resolvable: ?boolean, fallback: ?string}>} */
-  model(id) {
-    return json(`${path(id)}/model`);
+  async model(id) {
+    if (!this.#access.can("chat")) return { model: null, resolvable: null, fallback: null };
+    return json(path(id));
   }
 
   setModel(id, model) {
-    return json(`${path(id)}/model`, { method: "PUT", body: { model } });
+    return json(path(id), { method: "PUT", body: { model } });
   }
 
   #put(conversation) {

@@ -3,7 +3,20 @@ import { ask } from "./question.js";
 // Kept for this tab alone; whoever opens the browser later gives it again.
 const NAME = "modelbay-key";
 
+const MAKE = "One that is good for everything is made with: modelbay serve keys add NAME --scope chat --scope manage --scope admin";
+
+/** Event: `change`, when somebody gave another key. */
+export const keys = new EventTarget();
+
 let asking = null;
+
+/** Ask for another key, and begin anew with it. */
+export async function changeKey() {
+  const given = await ask({ title: "Use another key", text: MAKE, label: "Client key", type: "password", yes: "Use this key" });
+  if (!given) return;
+  sessionStorage.setItem(NAME, given);
+  location.reload();
+}
 
 /** The client key, once somebody gave one. */
 export function key() {
@@ -21,7 +34,7 @@ export async function askForKey(failure, used) {
   if (key() && key() !== used) return true;
   asking ??= ask({
     title: "This gateway asks for a key",
-    text: `${failure.message}. Make one with: modelbay serve keys add NAME --scope admin`,
+    text: `${failure.message}. ${MAKE}`,
     label: "Client key",
     type: "password",
     yes: "Use this key",
@@ -29,6 +42,9 @@ export async function askForKey(failure, used) {
     asking = null;
   });
   const given = await asking;
-  if (given) sessionStorage.setItem(NAME, given);
+  if (given && given !== key()) {
+    sessionStorage.setItem(NAME, given);
+    keys.dispatchEvent(new Event("change"));
+  }
   return Boolean(given);
 }

@@ -1,9 +1,11 @@
+import { Access } from "./access.js";
 import { Catalogue } from "./catalogue.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { Conversations } from "./conversations.js";
 import { Drawer } from "./drawer.js";
 import { Favourites } from "./favourites.js";
+import { changeKey, keys } from "./key.js";
 import { complain, tell } from "./notice.js";
 import { Picker } from "./picker.js";
 import { askSettings } from "./settings.js";
@@ -14,14 +16,16 @@ import { Work } from "./work.js";
 
 const at = (id) => document.getElementById(id);
 
+const access = new Access();
 const catalogue = new Catalogue();
 const favourites = new Favourites();
-const conversations = new Conversations();
+const conversations = new Conversations(access);
 const work = new Work();
-const picker = new Picker(at("picker"), { catalogue, favourites, work });
+const picker = new Picker(at("picker"), { access, catalogue, favourites, work });
 const sidebar = new Sidebar(conversations);
 const composer = new Composer(at("composer"));
-const chat = new Chat({ conversations, catalogue, composer, thread: new Thread(at("thread")) });
+const thread = new Thread(at("thread"));
+const chat = new Chat({ conversations, catalogue, composer, thread });
 const left = new Drawer(at("conversations"), at("open-conversations"), "(min-width: 60rem)");
 const right = new Drawer(at("picker"), at("current-model"), "(min-width: 82rem)");
 
@@ -40,8 +44,9 @@ at("open-settings").addEventListener("click", () =>
 );
 
 picker.addEventListener("choose", ({ id }) => {
-  right.close();
-  attempt(() => chat.setModel(id));
+  if (access.can("chat")) right.close();
+  if (access.can("chat")) attempt(() => chat.setModel(id));
+  else tell(sentence(access.reason("chat")));
 });
 for (const what of ["once", "beside"]) {
   picker.addEventListener(what, ({ id }) => {
@@ -81,7 +86,7 @@ function showModel() {
   const { model, fallback, resolvable } = chat.model;
   const id = chat.asked;
   const known = id && catalogue.model(id);
-  at("current-name").textContent = id ?? "Choose a model";
+  at("current-name").textContent = id ?? (access.can("chat") ? "Choose a model" : "Models");
   at("current-note").textContent = noteOf(model, resolvable, fallback);
   at("current-model").querySelector(".dot").dataset.state = known ? known.state : "unknown";
   at("use-default").hidden = model === null;
@@ -110,6 +115,12 @@ function wanted() {
 async function follow() {
   const id = wanted();
   if (id === chat.id) return;
+  if (id && !conversations.mayHave(id)) {
+    history.replaceState(null, "", location.pathname);
+    tell("That conversation is not kept in this tab");
+    await chat.begin();
+    return;
+  }
   try {
     if (id) await chat.open(id);
     else await chat.begin();
@@ -119,8 +130,45 @@ async function follow() {
   }
 }
 
-catalogue.refresh();
-catalogue.follow();
-attempt(() => favourites.read());
-attempt(() => conversations.read());
-attempt(follow);
+/** Offer what the key is good for, and say what it is not. */
+function showAccess() {
+  const note = at("key-note");
+  note.hidden = !access.limits.length;
+  note.querySelector("p").textContent = access.limits.join(" ");
+  if (access.can("chat")) return;
+  at("open-settings").hidden = true;
+  composer.close(sentence(access.reason("chat")));
+  sidebar.close();
+  thread.isOpen = false;
+}
+
+function sentence(text) {
+  return `${text[0].toUpperCase()}${text.slice(1)}`;
+}
+
+/** Another key may be good for something else. */
+async function renewAccess() {
+  const before = String(access.limits);
+  await access.read();
+  if (String(access.limits) !== before) location.reload();
+}
+
+async function start() {
+  // First, and alone: a gateway with keys asks for one once, and nothing is tried in vain.
+  await access.read().catch((caught) => {
+    if (caught.status === 401) throw caught;
+  });
+  showAccess();
+  keys.addEventListener("change", () => attempt(renewAccess));
+  catalogue.refresh();
+  catalogue.follow();
+  attempt(() => favourites.read());
+  attempt(() => conversations.read());
+  attempt(follow);
+}
+
+at("key-note").querySelector("button").addEventListener("click", () => attempt(changeKey));
+start().catch((caught) => {
+  complain(caught);
+  at("key-note").hidden = false;
+});

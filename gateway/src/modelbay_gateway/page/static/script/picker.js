@@ -93,13 +93,15 @@ export class Picker extends EventTarget {
   }
 
   #render(item, index, row) {
-    const { work, catalogue, favourites } = this.#parts;
+    const { work, catalogue, favourites, access } = this.#parts;
     const id = item.model?.id;
     const told = {
       work: id ? work.on(id) : null,
       loadingS: id ? catalogue.loadingFor(id) : null,
       isStarred: Boolean(id) && favourites.has(id),
       isCurrent: Boolean(id) && id === this.#current,
+      canStar: access.can("admin"),
+      canPull: access.can("manage"),
     };
     const mark = rowMark(item, told);
     let shown = row;
@@ -222,20 +224,22 @@ export class Picker extends EventTarget {
   #entries(item) {
     const { model } = item;
     const provider = this.#parts.catalogue.provider(model.providerId);
+    const { access } = this.#parts;
     const can = (action) => provider?.actions.includes(action);
+    const reason = access.reason("manage");
     const index = this.#rows.indexOf(item.key);
     const entries = [
-      { label: "Use for the next turn only", run: () => this.#emit("once", model.id) },
-      { label: "Answer side by side", run: () => this.#emit("beside", model.id) },
+      { label: "Use for the next turn only", reason: access.reason("chat"), run: () => this.#emit("once", model.id) },
+      { label: "Answer side by side", reason: access.reason("chat"), run: () => this.#emit("beside", model.id) },
     ];
-    if (item.isFavourite) {
+    if (item.isFavourite && access.can("admin")) {
       const { ids } = this.#parts.favourites;
       if (ids[0] !== model.id) entries.push({ label: "Move up", run: () => this.#shift(index, -1) });
       if (ids.at(-1) !== model.id) entries.push({ label: "Move down", run: () => this.#shift(index, 1) });
     }
-    if (can("load") && model.state !== "loaded") entries.push({ label: "Load", run: () => this.#do("load", model) });
-    if (can("unload") && model.state !== "unloaded") entries.push({ label: "Unload", run: () => this.#do("unload", model) });
-    if (can("delete") && !model.isMissing) entries.push({ label: "Delete…", danger: true, run: () => this.#delete(model) });
+    if (can("load") && model.state !== "loaded") entries.push({ label: "Load", reason, run: () => this.#do("load", model) });
+    if (can("unload") && model.state !== "unloaded") entries.push({ label: "Unload", reason, run: () => this.#do("unload", model) });
+    if (can("delete") && !model.isMissing) entries.push({ label: "Delete…", danger: true, reason, run: () => this.#delete(model) });
     return entries;
   }
 
@@ -277,7 +281,7 @@ export class Picker extends EventTarget {
     const { items } = this.#rows;
     const other = items[index + by];
     const { id } = items[index].model;
-    if (!other?.isFavourite) return;
+    if (!other?.isFavourite || !this.#parts.access.can("admin")) return;
     this.#active.key = items[index].key;
     this.#parts.favourites.move(id, other.model.id);
     this.#go(this.#rows.indexOf(this.#active.key), this.#active.column);

@@ -16,10 +16,10 @@ const HEALTH = {
  * One row of the picker.
  *
  * @param {object} item as `sections` made it
- * @param {object} told `{work, loadingS, isStarred, isCurrent}` of now
+ * @param {object} told `{work, loadingS, isStarred, isCurrent, canStar, canPull}` of now
  */
 export function shownRow(item, told) {
-  if (item.type === "section") return sectionRow(item);
+  if (item.type === "section") return sectionRow(item, told);
   if (item.type === "hidden") return hiddenRow(item);
   return modelRow(item, told);
 }
@@ -35,14 +35,14 @@ export function rowMark(item, told) {
   ]);
 }
 
-function sectionRow({ label, provider, count }) {
+function sectionRow({ label, provider, count }, { canPull }) {
   const health = provider && element(
     "span",
     { class: "health tip", data: { status: provider.status, tip: healthText(provider) }, tabindex: "-1" },
     HEALTH[provider.status],
     element("span", { class: "sr" }, ` ${healthText(provider)}`),
   );
-  const pull = provider?.actions.includes("pull") && element(
+  const pull = canPull && provider?.actions.includes("pull") && element(
     "button", { type: "button", class: "quiet", tabindex: "-1", data: { act: "pull" }, "aria-label": `Pull a model to ${label}` }, "Pull",
   );
   return element(
@@ -70,7 +70,7 @@ function hiddenRow({ offline, revealed }) {
 function modelRow(item, told) {
   const { model, isOnline } = item;
   const state = isOnline ? model.state : "offline";
-  const star = element(
+  const star = told.canStar && element(
     "button",
     { type: "button", class: "icon star", tabindex: "-1", data: { act: "star" }, "aria-pressed": String(told.isStarred), "aria-label": `Favourite: ${model.id}` },
     icon(STAR),
@@ -104,7 +104,7 @@ function modelRow(item, told) {
       role: "row",
       class: `row model${item.isFavourite ? " favourite" : ""}${isOnline ? "" : " offline"}`,
       "aria-selected": String(told.isCurrent),
-      draggable: item.isFavourite ? "true" : null,
+      draggable: item.isFavourite && told.canStar ? "true" : null,
       data: { id: model.id },
     },
     element("div", { role: "gridcell", class: "main-cell" }, element("span", { class: "dot", data: { state }, "aria-hidden": "true" }), name, about, progress),

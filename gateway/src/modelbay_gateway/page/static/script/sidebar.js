@@ -18,6 +18,12 @@ export class Sidebar extends EventTarget {
     conversations.addEventListener("change", () => this.#show());
   }
 
+  /** Begin none here; those that are kept may be read. */
+  close() {
+    document.getElementById("new-conversation").hidden = true;
+    this.#list.classList.add("closed");
+  }
+
   set current(id) {
     this.#current = id;
     this.#show();

@@ -11,6 +11,8 @@ const NEAR_PX = 80;
 export class Thread extends EventTarget {
   #box;
   #inner = element("div", { class: "messages" });
+  /** Whether more can be asked; where not, there are no buttons for it. */
+  isOpen = true;
   #isAtEnd = true;
   #top = 0;
   #watch;
@@ -39,7 +41,7 @@ export class Thread extends EventTarget {
     this.#inner.replaceChildren();
     this.#isAtEnd = true;
     if (hasOlder) this.#button("Show older messages", "older", "older-messages");
-    if (!kept.length && empty) this.#inner.append(empty);
+    if (!kept.length && empty && this.isOpen) this.#inner.append(empty);
     let last = null;
     for (let at = 0; at < kept.length; at += 1) {
       const { message } = kept[at];
@@ -52,7 +54,8 @@ export class Thread extends EventTarget {
         last = views[0];
       } else if (message.role === "tool") this.result(message.tool_call_id, textOf(message.content));
     }
-    if (kept.at(-1)?.message.role === "assistant") this.after(last);
+    if (!this.isOpen) this.#inner.querySelector(".after")?.remove();
+    else if (kept.at(-1)?.message.role === "assistant") this.after(last);
     else if (kept.length) this.#button("Ask again", "again", "after"); // its answer never came
     this.#box.scrollTop = this.#box.scrollHeight;
   }
