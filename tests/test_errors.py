@@ -18,8 +18,8 @@ from modelbay.errors import (
     StreamInterruptedError,
     UnknownModelError,
     WrongServerError,
-    from_code,
     exit_code,
+    from_code,
     http_status,
 )
 
@@ -159,7 +159,7 @@ def test_the_page_of_errors_has_a_row_for_every_code_as_it_is() -> None:
 def test_an_error_is_made_anew_as_the_class_that_brought_its_code() -> None:
     """Not as one that a plugin derived from it, which may take other arguments."""
 
-    class Derived(ProtocolError):
+    class DerivedError(ProtocolError):
         def __init__(self, message: str, found: str) -> None:
             super().__init__(message)
 
@@ -171,4 +171,4 @@ def test_an_error_is_made_anew_as_the_class_that_brought_its_code() -> None:
         "desk",
         "look",
     )
-    assert Derived("a", "b").code == "protocol_error"
+    assert DerivedError("a", "b").code == "protocol_error"
