@@ -12,15 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway import serving
+from gateway.fuzzing import REQUESTS
 from gateway.serving import acme, desk
 from modelbay_gateway.anthropic.surface import SURFACE
 from modelbay_gateway.app import SURFACES, Gateway
 from pretend import Records
 
-EXAMPLES = 800  # with the other protocols' more than 10,000 requests
+pytestmark = pytest.mark.fuzz
+
 PATHS = ["/v1/messages", "/v1/messages/count_tokens"]
 FUZZ = settings(
-    max_examples=EXAMPLES,
+    max_examples=REQUESTS,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 JUNK = st.recursive(

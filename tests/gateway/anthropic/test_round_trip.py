@@ -4,10 +4,12 @@ import base64
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.anthropic.back import request_of
+from gateway.fuzzing import CONVERSATIONS
 from modelbay.models.chat import ChatResult
 from modelbay.models.events import ToolCall
 from modelbay.refs import ModelRef
@@ -129,7 +131,8 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     return request
 
 
-@settings(max_examples=1000, derandomize=True)
+@pytest.mark.fuzz
+@settings(max_examples=CONVERSATIONS, derandomize=True)
 @given(requests(), NO_PLACE, st.integers(0, 255))
 def test_a_conversation_goes_there_and_back(
     request: dict[str, Any], more: dict[str, Any], marks: int

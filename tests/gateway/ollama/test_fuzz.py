@@ -12,14 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway import serving
+from gateway.fuzzing import REQUESTS
 from gateway.serving import desk, media
 from modelbay_gateway.app import SURFACES, Gateway
 from modelbay_gateway.ollama.surface import SURFACE
 from pretend import Records
 
+pytestmark = pytest.mark.fuzz
+
 PATHS = ["/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/show"]
 FUZZ = settings(
-    max_examples=800,  # with the other protocols' more than 10,000 requests
+    max_examples=REQUESTS,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 JUNK = st.recursive(

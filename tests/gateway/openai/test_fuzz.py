@@ -13,10 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.fuzzing import REQUESTS
 from gateway.serving import desk, media, serve
 from pretend import Records
 
-EXAMPLES = 800  # with the other protocols' more than 10,000 requests
+pytestmark = pytest.mark.fuzz
+
 PATHS = [
     "/v1/chat/completions",
     "/v1/completions",
@@ -25,7 +27,7 @@ PATHS = [
     "/v1/rerank",
 ]
 FUZZ = settings(
-    max_examples=EXAMPLES,
+    max_examples=REQUESTS,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.fuzzing import CONVERSATIONS
 from modelbay.wire.openai_chat import Dialect, encode_chat
 from modelbay_gateway.openai.decode import decode_chat
 
@@ -159,7 +161,8 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     return request
 
 
-@settings(max_examples=1000, derandomize=True)
+@pytest.mark.fuzz
+@settings(max_examples=CONVERSATIONS, derandomize=True)
 @given(requests(), st.integers(0, 255))
 def test_a_conversation_goes_there_and_back(request: dict[str, Any], marks: int) -> None:
     sent = json.loads(json.dumps(request))

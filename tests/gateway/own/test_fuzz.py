@@ -11,13 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.fuzzing import REQUESTS
 from gateway.own.lab import Lab, lab_host
 from gateway.serving import serve
 from modelbay.state import open_store
 from pretend import Records
 
+pytestmark = pytest.mark.fuzz
+
 FUZZ = settings(
-    max_examples=250,
+    max_examples=REQUESTS,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 BODIES = [
