@@ -48,9 +48,41 @@ def test_a_command_that_cannot_be_imported_names_its_package(
     assert result.stdout == ""
     assert result.stderr == (
         "error: the command 'boom' of modelbay-boom cannot be imported: OSError: no such luck\n"
-        "hint: pip install --upgrade modelbay-boom   # or: pip uninstall modelbay-boom\n"
+        "hint: modelbay plugin upgrade modelbay-boom"
+        "   # or: modelbay plugin uninstall modelbay-boom\n"
     )
     assert re.search(r"boom +\(broken: ", invoke("help").stdout)
+
+
+def test_a_command_of_a_package_whose_kind_is_switched_off_is_not_imported(
+    installation: Installation, invoke: Invoke
+) -> None:
+    entry_points = (
+        "[modelbay]\nboom = modelbay_boom\n[modelbay.commands]\nboom = modelbay_boom:command\n"
+    )
+    trap = f"open({str(installation.home / 'imported')!r}, 'w').close()\n"
+    install(installation.packages, "modelbay-boom", entry_points, trap)
+    installation.setenv("MODELBAY_DISABLE", f"{installation.env['MODELBAY_DISABLE']},boom")
+
+    assert invoke("boom").exit_code == 2
+    assert "boom" not in invoke("help").stdout
+    assert not (installation.home / "imported").exists()
+
+
+def test_a_command_of_a_package_that_is_not_for_this_core_is_not_imported(
+    installation: Installation, invoke: Invoke
+) -> None:
+    entry_points = "[modelbay.commands]\nboom = modelbay_boom:command\n"
+    trap = f"open({str(installation.home / 'imported')!r}, 'w').close()\n"
+    install(installation.packages, "modelbay-boom", entry_points, trap)
+    metadata = installation.packages / "modelbay_boom-1.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text() + "Requires-Dist: modelbay-core>=99\n")
+
+    result = invoke("boom")
+
+    assert result.exit_code == 1
+    assert "the command 'boom' of modelbay-boom (modelbay-boom 1.0) is too new" in result.stderr
+    assert not (installation.home / "imported").exists()
 
 
 def test_a_damaged_package_hides_no_command(installation: Installation, invoke: Invoke) -> None:

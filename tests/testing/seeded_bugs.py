@@ -37,6 +37,7 @@ _ENCODED = "encoded = encode_chat(request, model.ref.wire_id, DIALECT)"
 _STREAM = "@hookimpl\nasync def stream_chat("
 _EMBED = "@hookimpl\nasync def embed("
 _FETCH = 'return (await fetch_json(provider, "GET", "v1/models", into=Listing)).data'
+_CLOSE_BEFORE = "sse, decoder = SSEDecoder(), ChatDecoder(DIALECT)"
 _RAISE = "await raise_for_status(provider, response, model=str(model.ref))"
 _TABLE = "@hookimpl\ndef capabilities() -> CapabilityTable:\n"
 _WRAP = """@hookimpl
@@ -437,5 +438,242 @@ async for event in inner(provider, request, model):
         "return await embed_over_http(provider, request, model)",
         "result = await embed_over_http(provider, request, model)\n"
         "    return result.model_copy(update={'vectors': sorted(result.vectors)})",
+    ),
+    # what is dropped on the way to the caller
+    _around(
+        "what was thought is dropped",
+        "test_reasoning_is_apart_from_the_answer",
+        """
+async for event in inner(provider, request, model):
+    if event.type != "reasoning":
+        yield event
+""",
+    ),
+    _around(
+        "the usage is lost",
+        "test_usage_is_told",
+        """
+async for event in inner(provider, request, model):
+    if event.type != "usage":
+        yield event
+""",
+    ),
+    _around(
+        "the usage is told the wrong way round",
+        "test_usage_is_told",
+        """
+async for event in inner(provider, request, model):
+    yield Usage(event.output_tokens, event.input_tokens) if event.type == "usage" else event
+""",
+        "from modelbay.models.events import Usage",
+    ),
+    _around(
+        "a tool call never becomes whole",
+        "test_a_tool_call_arrives_whole",
+        """
+async for event in inner(provider, request, model):
+    if event.type != "tool_call":
+        yield event
+""",
+    ),
+    _around(
+        "a tool call ends as if it were text",
+        "test_a_tool_call_arrives_whole",
+        """
+async for event in inner(provider, request, model):
+    yield Finish("stop") if event.type == "finish" else event
+""",
+        "from modelbay.models.events import Finish",
+    ),
+    Bug(
+        "an unstreamed answer is passed over",
+        "test_unstreamed_answer_is_the_same",
+        "for event in decoder.decode(await read_body(response)):\n                    yield event",
+        "await read_body(response)\n                decoder.decode(b'[DONE]')",
+    ),
+    # what is dropped on the way to the server
+    Bug(
+        "only the first tool is sent",
+        "test_every_tool_reaches_the_wire",
+        _ENCODED,
+        f'{_ENCODED}\n    encoded.body["tools"] = encoded.body.get("tools", [])[:1]',
+    ),
+    Bug(
+        "a tool choice is left out",
+        "test_a_tool_choice_is_sent_or_refused",
+        _ENCODED,
+        f'{_ENCODED}\n    encoded.body.pop("tool_choice", None)',
+    ),
+    Bug(
+        "the effort is left out",
+        "test_an_effort_is_sent_or_noticed",
+        _ENCODED,
+        f'{_ENCODED}\n    encoded.body.pop("reasoning_effort", None)',
+    ),
+    Bug(
+        "the tools of the turn before are offered again",
+        "test_tools_end_with_their_turn",
+        _ENCODED,
+        f'{_ENCODED}\n    tools = encoded.body.get("tools") or provider.memo.get("tools")\n'
+        '    if tools:\n        provider.memo["tools"] = encoded.body["tools"] = tools',
+    ),
+    Bug(
+        "an image is left out",
+        "test_an_image_is_sent_or_refused",
+        _ENCODED,
+        "request = request.model_copy(update={'messages': [m.model_copy(update={'content': m.text})"
+        f" for m in request.messages]}})\n    {_ENCODED}",
+    ),
+    # lies
+    Bug(
+        "the table denies what a model does",
+        "test_what_a_model_does_is_not_denied",
+        "rows=(",
+        'rows=(TableRow(pattern="caller*", facts=Facts(tools=False), evidence="a guess"),',
+    ),
+    Bug(
+        "listed ids carry the prefix",
+        "test_discovered_ids_are_bare",
+        "DiscoveredModel(wire_id=entry.id",
+        "DiscoveredModel(wire_id=f'{provider.id}/{entry.id}'",
+    ),
+    Bug(
+        "list forgets a model",
+        "test_list_agrees_with_discovery",
+        "for e in await fetch(provider)]",
+        "for e in (await fetch(provider))[1:]]",
+    ),
+    Bug(
+        "a dead server is healthy",
+        "test_a_dead_server_is_not_healthy",
+        'await fetch(provider)\n            yield HealthReport(healthy=True, server="acme")',
+        'yield HealthReport(healthy=True, server="acme")',
+    ),
+    Bug(
+        "whatever answers is healthy",
+        "test_another_answer_to_an_action_is_typed",
+        'await fetch(provider)\n            yield HealthReport(healthy=True, server="acme")',
+        'await provider.http.get("v1/models")\n'
+        '            yield HealthReport(healthy=True, server="acme")',
+    ),
+    Bug(
+        "a second unload is a change",
+        "test_unload_is_idempotent",
+        'Done(changed=answer["changed"])',
+        'Done(changed=answer["changed"] or isinstance(action, Unload))',
+    ),
+    Bug(
+        "an odd error is an exception",
+        "test_an_error_of_any_shape_is_typed",
+        _RAISE,
+        "if response.status >= 400:\n"
+        "                said = msgspec.json.decode(await read_body(response))\n"
+        '                raise BackendError(said["error"]["message"], status=response.status)',
+    ),
+    # vectors
+    Bug(
+        "vectors are asked by the whole name",
+        "test_vectors_are_asked_by_wire_id",
+        "return await embed_over_http(provider, request, model)",
+        "ref = model.ref.__class__(provider.id, str(model.ref))\n"
+        "    model = model.model_copy(update={'ref': ref})\n"
+        "    return await embed_over_http(provider, request, model)",
+    ),
+    Bug(
+        "vectors of different lengths",
+        "test_vectors_are_numbers_of_one_length",
+        "return await embed_over_http(provider, request, model)",
+        "result = await embed_over_http(provider, request, model)\n"
+        "    vectors = [v[: 3 - at % 2] for at, v in enumerate(result.vectors)]\n"
+        "    return result.model_copy(update={'vectors': vectors})",
+    ),
+    Bug(
+        "a failed embedding has no vectors",
+        "test_a_failed_embedding_is_a_typed_error",
+        "return await embed_over_http(provider, request, model)",
+        "try:\n        return await embed_over_http(provider, request, model)\n"
+        "    except BackendError:\n        return EmbedResult(vectors=[[]] * len(request.input))",
+    ),
+    # secrets and the world outside
+    Bug(
+        "the key stands in the address",
+        "test_the_key_is_in_no_address_and_no_body",
+        '"v1/models", into=Listing',
+        'f"v1/models?key={_key(provider)}", into=Listing',
+        also=(
+            (
+                "class Entry(",
+                "def _key(provider):\n    key = provider.config.api_key\n"
+                "    return key.get_secret_value() if key else ''\n\n\nclass Entry(",
+            ),
+        ),
+    ),
+    Bug(
+        "the prompt stands in the log",
+        "test_prompts_are_not_logged",
+        _ENCODED,
+        f'{_ENCODED}\n    logging.getLogger("acme").info("asking %s", encoded.body)',
+        also=(("import msgspec", "import msgspec\nimport logging"),),
+    ),
+    Bug(
+        "the environment is read behind the host's back",
+        "test_environment_is_read_by_the_host_alone",
+        "DIALECT = Dialect()",
+        'DIALECT = Dialect()\nDEBUG = os.environ.get("ACME_DEBUG")',
+        also=(("import msgspec", "import msgspec\nimport os"),),
+    ),
+    Bug(
+        "a hook with a default",
+        "test_hook_arguments_have_no_defaults",
+        "async def discover_models(provider: ProviderContext)",
+        "async def discover_models(provider: ProviderContext, again=False)",
+    ),
+    # cost
+    Bug(
+        "all that came is decoded again with every block",
+        "test_cost_grows_with_the_answer_alone",
+        "for data in sse.feed(block):",
+        "seen += block\n                    SSEDecoder().feed(seen)\n"
+        "                    for data in sse.feed(block):",
+        also=((_CLOSE_BEFORE, "seen = b''\n    " + _CLOSE_BEFORE),),
+    ),
+    _around(
+        "every event is copied forty times",
+        "test_a_stream_costs_little_more_than_its_bytes",
+        """
+async for event in inner(provider, request, model):
+    for _ in range(40):
+        event = deepcopy(event)
+    yield event
+""",
+        "from copy import deepcopy",
+    ),
+    Bug(
+        "everything is kept until the end, each time whole",
+        "test_memory_is_bounded_by_the_answer",
+        "for data in sse.feed(block):",
+        "kept.append(b''.join(kept[-1:]) + block)\n"
+        "                    for data in sse.feed(block):",
+        also=((_CLOSE_BEFORE, "kept = []\n    " + _CLOSE_BEFORE),),
+    ),
+    _around(
+        "a connection of its own for each turn",
+        "test_connections_are_used_again",
+        """
+async with httpx.AsyncClient(trust_env=False) as client:
+    await client.get(provider.base_url + "/v1/models")
+async for event in inner(provider, request, model):
+    yield event
+""",
+        "import httpx2 as httpx",
+    ),
+    Bug(
+        "each look costs one request more",
+        "test_a_second_look_costs_no_more_than_the_first",
+        _FETCH,
+        'looks = provider.memo["looks"] = int(str(provider.memo.get("looks", 0))) + 1\n'
+        "    for _ in range(looks):\n"
+        '        found = await fetch_json(provider, "GET", "v1/models", into=Listing)\n'
+        "    return found.data",
     ),
 )

@@ -12,6 +12,7 @@ from modelbay_cli.output import Screen
 if TYPE_CHECKING:
     from modelbay.testing.conformance.report import Level, Report
 
+PLUGINS_GROUP = "modelbay"
 TARGETS_GROUP = "modelbay.targets"
 _NEEDED = ("pytest", "anyio")
 
@@ -30,8 +31,12 @@ def find_target(word: str) -> tuple[Distribution, str, str]:
     if dist is None or not dist.kinds:
         raise PluginError(f"no plugin '{word}' is installed", hint="modelbay plugin list")
     targets = dist.values(TARGETS_GROUP)
-    kind = word if word in dist.kinds else dist.kinds[0]
-    if kind != word and len(targets) > 1:
+    modules = dist.values(PLUGINS_GROUP)
+    kind = word if word in dist.kinds else next(iter(targets), dist.kinds[0])
+    # Another spelling of a kind is tested as the one that has the target.
+    spellings = [name for name in targets if modules.get(name) == modules.get(kind)]
+    kind = kind if kind in targets else next(iter(spellings), kind)
+    if word not in dist.kinds and len(targets) > 1:
         raise PluginError(
             f"{dist.name} has several kinds", hint=f"modelbay plugin check {' or '.join(targets)}"
         )

@@ -5,50 +5,9 @@ from typing import Literal
 
 import pytest
 
-from modelbay.models.provider import ProviderConfig
-from modelbay.testing.conformance import (
-    OPENAI_SSE,
-    Calls,
-    ProviderConformance,
-    SimulatorTarget,
-    Target,
-    Thinks,
-)
-from modelbay_deepseek.simulator import KEY, DeepSeekSimulator, Knobs, Script
-
-SAYS = "Hello from DeepSeek, which has been asked to say a little more than usual."
-OTHER = "The second server speaks."
-THOUGHT = "Let me think."
-
-
-def simulated(
-    simulator: DeepSeekSimulator, other: SimulatorTarget | None, says: str = SAYS
-) -> SimulatorTarget:
-    return SimulatorTarget(
-        plugin="modelbay_deepseek.plugin",
-        config=ProviderConfig.model_validate(
-            {
-                "id": "cloud",
-                "kind": "deepseek",
-                "baseUrl": simulator.base_url,
-                "apiKey": KEY,
-                "retries": 0,
-            }
-        ),
-        model="deepseek-flash",
-        says=says,
-        thinks=Thinks("deepseek-flash", THOUGHT, says),
-        calls=Calls("deepseek-flash", "weather", {"city": "city"}),
-        wire=OPENAI_SSE,
-        chat_path="/chat/completions",
-        simulator=simulator,
-        other=other,
-        cannot={
-            "loads": "a hosted model is never loaded",
-            "load": "a hosted model is never loaded",
-            "json_schema": "the chat API has no json_schema format",
-        },
-    )
+from modelbay.testing.conformance import ProviderConformance, Target
+from modelbay.testing.conformance.soak import SoakChecks
+from modelbay_deepseek.simulator.target import target
 
 
 class _Of:
@@ -58,12 +17,8 @@ class _Of:
 
     @pytest.fixture
     def target(self) -> Iterator[Target]:
-        knobs = Knobs(models_shape=self.shape)
-        with (
-            DeepSeekSimulator(Script(THOUGHT, SAYS), knobs) as simulator,
-            DeepSeekSimulator(Script(THOUGHT, OTHER), knobs) as second,
-        ):
-            yield simulated(simulator, simulated(second, None, OTHER))
+        with target(self.shape) as made:
+            yield made
 
 
 class TestClassic(_Of, ProviderConformance):
@@ -72,7 +27,7 @@ class TestClassic(_Of, ProviderConformance):
     shape = "classic"
 
 
-class TestExtended(_Of, ProviderConformance):
+class TestExtended(_Of, ProviderConformance, SoakChecks):
     """The list of October 2026."""
 
     shape = "extended"

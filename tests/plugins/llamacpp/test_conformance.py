@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 
 from modelbay.errors import ProtocolError
-from modelbay.models.provider import ProviderConfig
 from modelbay.testing.conformance import (
     Ability,
-    Calls,
     FaultProxy,
     ProviderConformance,
     SimulatorTarget,
@@ -22,78 +20,23 @@ from modelbay.testing.conformance import (
 )
 from modelbay.testing.conformance.closing import ClosingChecks
 from modelbay.testing.conformance.features import FeatureChecks, ReasoningChecks, ToolChecks
-from modelbay_llamacpp.simulator import LlamaCppSimulator, SimulatedModel, ToolCall
+from modelbay.testing.conformance.media import MediaChecks
+from modelbay.testing.conformance.soak import SoakChecks
+from modelbay_llamacpp.simulator import LlamaCppSimulator
+from modelbay_llamacpp.simulator import target as simulation
+from modelbay_llamacpp.simulator.target import CALL, OTHER, PLUGIN, SAYS, THOUGHT
 from tiny_gguf import write_tiny_gguf
-
-PLUGIN = "modelbay_llamacpp.plugin"
-SAYS = "Hello from llama.cpp, which has been asked to say a little more than usual."
-OTHER = "The second server speaks."
-# Otherwise the plugin waits patiently where the kit wants to see an error.
-OPTIONS: dict[str, object] = {"busyWaitS": 0, "stopTimeoutS": 0.5}
-CALL = ToolCall("weather", '{"city": "Oslo"}')
-
-
-def oslo(model: str) -> Calls:
-    return Calls(model, CALL.name, {"city": "Oslo"})
-
-
-def provider(base_url: str) -> ProviderConfig:
-    return ProviderConfig.model_validate(
-        {"id": "desk", "kind": "llamacpp", "baseUrl": base_url, **OPTIONS}
-    )
-
 
 # --- simulated ------------------------------------------------------------------------------------
 
 
-def talker(answer: str = SAYS) -> SimulatedModel:
-    """It says one text, or under a schema another."""
-    return SimulatedModel("tiny", answer=answer, json_answer='{"city":"Oslo","size":7}')
-
-
-def caller(name: str) -> SimulatedModel:
-    return SimulatedModel(name, answer=SAYS, tool_calls=[CALL])
-
-
-def thinker(name: str) -> SimulatedModel:
-    return SimulatedModel(name, answer=SAYS, reasoning="Let me think.")
-
-
-def simulated(
-    simulator: LlamaCppSimulator, other: SimulatorTarget | None, says: str = SAYS, **more: object
-) -> SimulatorTarget:
-    fields: dict[str, object] = {
-        "plugin": PLUGIN,
-        "config": provider(simulator.base_url),
-        "model": "tiny",
-        "says": says,
-        "json_model": "tiny",
-        # Every 404 of this server says that there is no such route; models are never named.
-        "status_errors": {404: ProtocolError},
-        "simulator": simulator,
-        "count_loads": lambda: sum(simulator.loads.values()),
-        "other": other,
-    }
-    return SimulatorTarget(**{**fields, **more})  # type: ignore[arg-type]
-
-
-class TestSingle(ProviderConformance):
+class TestSingle(ProviderConformance, SoakChecks):
     """Single-model mode."""
 
     @pytest.fixture
     def target(self) -> Iterator[Target]:
-        cannot: dict[Ability, str] = {
-            "tools": "this server's one model calls nothing; see TestSingleCaller",
-            "reasoning": "this server's one model does not think; see TestSingleThinker",
-            "embeddings": "this server was not started for embeddings; see TestRouter",
-            "rerank": "this server was not started for reranking; see TestRouter",
-            "load": "a single-model server neither loads nor unloads",
-        }
-        with (
-            LlamaCppSimulator([talker()]) as simulator,
-            LlamaCppSimulator([talker(OTHER)]) as second,
-        ):
-            yield simulated(simulator, simulated(second, None, OTHER), cannot=cannot)
+        with simulation.single() as made:
+            yield made
 
 
 class TestSingleCaller(ToolChecks):
@@ -101,8 +44,8 @@ class TestSingleCaller(ToolChecks):
 
     @pytest.fixture
     def target(self) -> Iterator[Target]:
-        with LlamaCppSimulator([caller("tiny")]) as simulator:
-            yield simulated(simulator, None, calls=oslo("tiny"))
+        with LlamaCppSimulator([simulation.caller("tiny")]) as simulator:
+            yield simulation.simulated(simulator, None, calls=simulation.calls("tiny"))
 
 
 class TestSingleThinker(ReasoningChecks):
@@ -110,36 +53,17 @@ class TestSingleThinker(ReasoningChecks):
 
     @pytest.fixture
     def target(self) -> Iterator[Target]:
-        with LlamaCppSimulator([thinker("tiny")]) as simulator:
-            yield simulated(simulator, None, thinks=Thinks("tiny", "Let me think.", SAYS))
+        with LlamaCppSimulator([simulation.thinker("tiny")]) as simulator:
+            yield simulation.simulated(simulator, None, thinks=Thinks("tiny", THOUGHT, SAYS))
 
 
-class TestRouter(ProviderConformance):
+class TestRouter(ProviderConformance, SoakChecks):
     """Router mode."""
 
     @pytest.fixture
     def target(self) -> Iterator[Target]:
-        models = [
-            talker(),
-            SimulatedModel("talks", answer="more ", endless=True, token_s=0.01, n_ctx=100_000),
-            thinker("thinker"),
-            caller("caller"),
-            SimulatedModel("vectors", embeddings=True, args=("--embeddings",)),
-            SimulatedModel("ranker", rerank=True, pooling="rank", args=("--reranking",)),
-        ]
-        with (
-            LlamaCppSimulator(models, mode="router") as simulator,
-            LlamaCppSimulator([talker(OTHER)], mode="router") as second,
-        ):
-            yield simulated(
-                simulator,
-                simulated(second, None, OTHER),
-                endless="talks",
-                calls=oslo("caller"),
-                thinks=Thinks("thinker", "Let me think.", SAYS),
-                embedder="vectors",
-                reranker="ranker",
-            )
+        with simulation.target() as made:
+            yield made
 
 
 # --- real -----------------------------------------------------------------------------------------
@@ -198,7 +122,7 @@ def real(url: str, other: SimulatorTarget | None = None, **more: object) -> Iter
         fields: dict[str, object] = {"cannot": REAL, **more}
         yield RealTarget(
             plugin=PLUGIN,
-            config=provider(proxy.base_url),
+            config=simulation.provider(proxy.base_url),
             model="tiny",
             status_errors={404: ProtocolError},
             simulator=proxy,
@@ -225,13 +149,12 @@ class TestReal(ProviderConformance):
             "streams": "its answer is over before anybody could look; see TestRealEndless",
             "tools": "its template knows no tools; see TestRealCaller",
             "reasoning": "its template knows no thinking; see TestRealThinker",
-            "json_schema": "it says its one text only; see TestRealNoise",
             "embeddings": "it was not started for embeddings; see TestRealVectors",
             "rerank": "it was not started for reranking",
         }
         with (
             real(speakers[1], says=OTHER, cannot=cannot) as second,
-            real(speakers[0], second, says=SAYS, cannot=cannot) as first,
+            real(speakers[0], second, says=SAYS, json_model="tiny", cannot=cannot) as first,
         ):
             yield first
 
@@ -263,7 +186,7 @@ class TestRealCaller(ToolChecks):
 
     @pytest.fixture
     def target(self, real_caller: str) -> Iterator[Target]:
-        with real(real_caller, calls=oslo("tiny")) as target:
+        with real(real_caller, calls=simulation.calls("tiny")) as target:
             yield target
 
 
@@ -289,7 +212,7 @@ def noise(start: Start) -> str:
 
 
 @pytest.mark.real
-class TestRealNoise(FeatureChecks):
+class TestRealNoise(FeatureChecks, MediaChecks):
     """A real server with a model of noise, which a grammar holds to a schema."""
 
     @pytest.fixture
@@ -309,7 +232,7 @@ def vectors(start: Start) -> str:
 
 
 @pytest.mark.real
-class TestRealVectors(FeatureChecks):
+class TestRealVectors(FeatureChecks, MediaChecks):
     """A real server that was started for embeddings."""
 
     @pytest.fixture
@@ -317,7 +240,6 @@ class TestRealVectors(FeatureChecks):
         cannot: dict[Ability, str] = {
             **REAL,
             "json_schema": "its model makes vectors",
-            "complete": "its model makes vectors",
             "rerank": "it was not started for reranking",
         }
         with real(vectors, embedder="tiny", cannot=cannot) as target:

@@ -4,76 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from modelbay.models.provider import ProviderConfig
-from modelbay.testing.conformance import (
-    Ability,
-    Calls,
-    ProviderConformance,
-    SimulatorTarget,
-    Target,
-    Thinks,
-)
-from modelbay_llamaswap.simulator import (
-    Capabilities,
-    Dialect,
-    Group,
-    LlamaSwapSimulator,
-    SimulatedModel,
-    ToolCall,
-)
-
-SAYS = "Hello from llama-swap, which has been asked to say a little more than usual."
-OTHER = "The second server speaks."
-THOUGHT = "Let me think."
-# Otherwise the plugin waits patiently where the kit wants to see an error.
-OPTIONS: dict[str, object] = {"busyWaitS": 0, "unloadTimeoutS": 0.5}
-TEXT = Capabilities(("text",), ("text",))
-
-
-def provider(base_url: str) -> ProviderConfig:
-    return ProviderConfig.model_validate(
-        {"id": "desk", "kind": "llama-swap", "baseUrl": base_url, **OPTIONS}
-    )
-
-
-def models(answer: str) -> list[SimulatedModel]:
-    return [
-        SimulatedModel("talker", answer=answer, json_answer='{"city":"Oslo","size":7}'),
-        SimulatedModel("endless", answer="more ", endless=True, token_s=1, n_ctx=100_000),
-        SimulatedModel("thinker", answer=SAYS, reasoning=THOUGHT),
-        SimulatedModel("caller", answer=SAYS, tool_calls=[ToolCall("weather", '{"city": "Oslo"}')]),
-        SimulatedModel("embedder", role="embedding", metadata={"task": "embedding"}),
-        SimulatedModel("ranker", role="rerank", capabilities=Capabilities(reranker=True)),
-        SimulatedModel("painter", role="image", capabilities=Capabilities(("text",), ("image",))),
-    ]
-
-
-def server(dialect: Dialect, answer: str, *, loading_state: bool = False) -> LlamaSwapSimulator:
-    made = models(answer)
-    together = {"all": Group([model.id for model in made], swap=False)}
-    return LlamaSwapSimulator(made, dialect, groups=together, loading_state=loading_state)
-
-
-def simulated(
-    simulator: LlamaSwapSimulator, other: SimulatorTarget | None, says: str = SAYS, **more: object
-) -> SimulatorTarget:
-    fields: dict[str, object] = {
-        "plugin": "modelbay_llamaswap.plugin",
-        "config": provider(simulator.base_url),
-        "model": "talker",
-        "says": says,
-        "endless": "endless",
-        "thinks": Thinks("thinker", THOUGHT, SAYS),
-        "calls": Calls("caller", "weather", {"city": "Oslo"}),
-        "json_model": "talker",
-        "embedder": "embedder",
-        "reranker": "ranker",
-        "painter": "painter",
-        "simulator": simulator,
-        "count_loads": lambda: sum(simulator.starts.values()),
-        "other": other,
-    }
-    return SimulatorTarget(**{**fields, **more})  # type: ignore[arg-type]
+from modelbay.testing.conformance import Ability, ProviderConformance, Target
+from modelbay.testing.conformance.soak import SoakChecks
+from modelbay_llamaswap.simulator import Dialect
+from modelbay_llamaswap.simulator.target import target
 
 
 class _Of:
@@ -85,14 +19,12 @@ class _Of:
 
     @pytest.fixture
     def target(self) -> Iterator[Target]:
-        with (
-            server(self.dialect, SAYS, loading_state=self.loading_state) as simulator,
-            server(self.dialect, OTHER, loading_state=self.loading_state) as second,
-        ):
-            yield simulated(simulator, simulated(second, None, OTHER), cannot=self.cannot)
+        made = target(self.dialect, loading_state=self.loading_state, cannot=self.cannot)
+        with made as ready:
+            yield ready
 
 
-class TestHead(_Of, ProviderConformance):
+class TestHead(_Of, ProviderConformance, SoakChecks):
     """The newest: five changes after v250."""
 
 

@@ -1,13 +1,15 @@
 """A pretended Acme server."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from modelbay.models.frozen import JsonObject
 from modelbay.models.provider import ProviderConfig
-from modelbay.testing.conformance import Calls, SimulatorTarget, Thinks
+from modelbay.testing.conformance import Calls, SimulatorTarget, Target, Thinks
 from modelbay.testing.simulator import Exchange, Simulator
 
 MODELS = ("tiny", "talks", "thinker", "caller", "vectors")
+USAGE: JsonObject = {"prompt_tokens": 5, "completion_tokens": 3}
 
 
 class AcmeSimulator(Simulator):
@@ -68,7 +70,8 @@ class AcmeSimulator(Simulator):
         else:
             message = {"role": "assistant", "content": self.answer}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            await exchange.json({"id": "1", "model": body["model"], "choices": [choice]})
+            answer = {"id": "1", "model": body["model"], "choices": [choice], "usage": USAGE}
+            await exchange.json(answer)
 
     async def _stream(self, exchange: Exchange, body: JsonObject) -> None:
         await exchange.start_stream("text/event-stream")
@@ -79,8 +82,7 @@ class AcmeSimulator(Simulator):
             if body["model"] == "talks":
                 await exchange.sleep(0.01)
         await exchange.sse(_chunk({}, reason))
-        usage = {"prompt_tokens": 5, "completion_tokens": 3}
-        await exchange.sse({"id": "1", "model": "acme", "choices": [], "usage": usage})
+        await exchange.sse({"id": "1", "model": "acme", "choices": [], "usage": USAGE})
         await exchange.sse("[DONE]")
 
     def _deltas(self, body: JsonObject) -> Iterator[JsonObject]:
@@ -118,6 +120,7 @@ def acme_target(
             config=ProviderConfig(id="desk", kind="acme", base_url=server.base_url),
             model="tiny",
             says=server.answer,
+            counts=(5, 3),
             endless="talks",
             thinks=Thinks("thinker", "Let me think\u2028.", server.answer),
             calls=Calls("caller", "weather", {"city": "Oslo"}),
@@ -129,3 +132,10 @@ def acme_target(
         )
 
     return target(simulator, target(other, None))
+
+
+@contextmanager
+def target() -> Iterator[Target]:
+    """Two servers that run as long as the block."""
+    with AcmeSimulator() as simulator, AcmeSimulator("I am the other one.") as other:
+        yield acme_target(simulator, other, "testing.acme.plugin")

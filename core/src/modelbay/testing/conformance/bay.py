@@ -138,6 +138,8 @@ class Bay:
             connections = context.resources.connections(context.config.base_url or "http://none")
             if isinstance(connections, Pool):
                 connections.joined = False
+                for connection in connections._open:  # those that are kept for the next turn too
+                    connection.joined = False
 
     def hook(self, name: str) -> Callable[..., object]:
         """The plugin's own hook, past everything the host does around it."""

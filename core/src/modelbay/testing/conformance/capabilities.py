@@ -5,8 +5,14 @@ from typing import get_args
 
 import pytest
 
-from modelbay.errors import ModelbayError, PluginError, UnsupportedActionError
+from modelbay.errors import (
+    ModelbayError,
+    PluginError,
+    UnsupportedActionError,
+    UnsupportedFeatureError,
+)
 from modelbay.models.capabilities import CapabilityTable, Facts
+from modelbay.models.chat import JsonSchema, Tool
 from modelbay.models.manage import (
     OUTCOMES,
     Action,
@@ -28,6 +34,8 @@ from modelbay.models.provider import ProviderConfig
 from modelbay.testing.conformance.audit import watched
 from modelbay.testing.conformance.bay import Bay, Rule
 from modelbay.testing.conformance.kit import Kit
+from modelbay.testing.conformance.target import Ability
+from modelbay.testing.streams import reasoning_of
 
 NOBODY = "kit-no-such-model"
 ACTIONS: dict[ActionName, Action] = {
@@ -46,6 +54,15 @@ ACTIONS: dict[ActionName, Action] = {
 }
 # A fact that only an optional hook can make true.
 HOOK_OF = {"embeddings": "embed", "rerank": "rerank", "image_generation": "generate_image"}
+
+# Of a declared lack: a turn that asks for it. Vectors, rankings and images are in `media`.
+_SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+REFUSED_WHERE_MISSING: dict[Ability, dict[str, object]] = {
+    "tools": {"tools": [Tool(name="kit_tool", parameters={"type": "object"})]},
+    "json_schema": {"response_format": JsonSchema.model_validate({"schema": _SCHEMA})},
+    "reasoning": {},
+    "load": {},
+}
 
 
 class CapabilityChecks(Kit):
@@ -136,6 +153,43 @@ class CapabilityChecks(Kit):
         done = [event for event in seen if isinstance(event, OUTCOMES)]
         rule.holds(not done, f"the table does not name it, and it gave {done}")
 
+    @pytest.mark.parametrize("ability", REFUSED_WHERE_MISSING)
+    async def test_a_declared_lack_is_refused(self, bay: Bay, rule: Rule, ability: Ability) -> None:
+        """What the target declares to be missing is refused with a typed error, or never comes."""
+        if bay.target.has(ability):
+            return  # declared to be there: other checks ask for it
+        if ability == "reasoning":
+            outcome = await bay.chat(bay.request())
+            thought = reasoning_of(outcome.events)
+            rule.holds(not thought, f"declared to be missing, and it thought {thought!r}")
+            return
+        if ability == "load":
+            await _one_is_refused(bay, rule)
+            return
+        outcome = await bay.chat(bay.request(**REFUSED_WHERE_MISSING[ability]))
+        rule.holds(isinstance(outcome.error, UnsupportedFeatureError), outcome)
+        rule.holds(getattr(outcome.error, "hint", None), "no hint says what to do instead")
+
+    async def test_what_a_model_does_is_not_denied(self, bay: Bay, rule: Rule) -> None:
+        """No layer of the plugin's says that a model cannot do what it is shown to do."""
+        target = bay.target
+        shown: list[tuple[str | None, str]] = [
+            (target.thinks.model if target.thinks else None, "reasoning"),
+            (target.calls.model if target.calls else None, "tools"),
+            (target.json_model, "json_schema"),
+            (target.embedder, "embeddings"),
+            (target.reranker, "rerank"),
+            (target.painter, "image_generation"),
+        ]
+        for wire_id, fact in shown:
+            if wire_id is None:
+                continue
+            known = (await bay.model(wire_id)).capabilities
+            rule.holds(
+                getattr(known, fact) is not False,
+                f"'{wire_id}' is known for {fact}=False by {known.provenance.get(fact)}",
+            )
+
     async def test_default_providers_touch_nothing(self, bay: Bay, rule: Rule) -> None:
         """Proposals come from the environment alone: no socket, no file, the same each time."""
         hook = _proposals_hook(bay)
@@ -198,6 +252,21 @@ class _Anything(dict[str, str]):
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.get(name) is not None
+
+
+async def _one_is_refused(bay: Bay, rule: Rule) -> None:
+    """Of a server that cannot load and unload: at least one of the two is refused by type."""
+    seen: list[object] = []
+    for action in (Load(model=bay.target.model), Unload(model=bay.target.model)):
+        try:
+            async with bay.host.manage(bay.provider_id, action, deadline_s=10) as events:
+                seen.append([event async for event in events][-1])
+        except UnsupportedActionError as exc:
+            rule.holds(exc.hint, f"{action.action}: no hint says what to do instead")
+            return
+        except ModelbayError as exc:
+            rule.broken(f"{action.action}: {exc!r}")
+    rule.broken(f"declared to be missing, and both are done: {seen}")
 
 
 def _table(bay: Bay) -> CapabilityTable:

@@ -4,7 +4,7 @@ import pytest
 
 from modelbay.errors import UnsupportedFeatureError
 from modelbay.models.chat import ImagePart, Message, Role, user
-from modelbay.models.events import Finish, Notice
+from modelbay.models.events import Finish, Notice, StreamEvent, Usage
 from modelbay.testing.conformance.bay import Bay, Rule, shown, values
 from modelbay.testing.conformance.kit import Kit
 from modelbay.testing.request import Request
@@ -33,13 +33,25 @@ class ChatChecks(Kit):
     async def test_a_complete_answer_finishes_with_stop(self, bay: Bay, rule: Rule) -> None:
         """An answer that ended by itself has the finish reason `stop`."""
         bay.target.require("text")
-        finish = (await bay.answer())[-1]
+        finish = (await _answered(bay, rule))[-1]
         rule.holds(isinstance(finish, Finish) and finish.reason == "stop", finish)
+
+    @pytest.mark.parametrize("stream", [True, False], ids=("streamed", "whole"))
+    async def test_usage_is_told(self, bay: Bay, rule: Rule, stream: bool) -> None:
+        """The server's token counts come as Usage, the prompt's and the answer's, once."""
+        bay.target.require("usage")
+        events = await _answered(bay, rule, stream=stream)
+        told = [event for event in events if isinstance(event, Usage)]
+        rule.holds(len(told) == 1, f"Usage came {len(told)} times: {events[-3:]}")
+        counts = (told[0].input_tokens, told[0].output_tokens)
+        rule.holds(min(counts) > 0, f"in and out: {counts}")
+        wanted = bay.target.counts
+        rule.holds(wanted in (None, counts), f"the server counted {wanted}, Usage says {counts}")
 
     async def test_unstreamed_answer_is_the_same(self, bay: Bay, rule: Rule) -> None:
         """With stream=False the same text comes, and the same automaton holds."""
         bay.target.require("text")
-        events = await bay.answer(bay.request(stream=False))
+        events = await _answered(bay, rule, stream=False)
         rule.holds(text_of(events) == bay.target.says, f"got {text_of(events)!r}")
         rule.holds(not check_events(events), check_events(events))
 
@@ -147,6 +159,13 @@ class ChatChecks(Kit):
         bay.mark()
         await bay.chat(info=info)
         rule.holds(len(bay.chats()) == 1, shown(bay.seen()))
+
+
+async def _answered(bay: Bay, rule: Rule, **fields: object) -> list[StreamEvent]:
+    """The events of a turn; one that fails breaks the rule."""
+    outcome = await bay.chat(bay.request(**fields))
+    rule.holds(outcome.error is None, outcome)
+    return outcome.events
 
 
 async def _sent(bay: Bay, **fields: object) -> Request:

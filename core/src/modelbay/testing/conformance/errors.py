@@ -41,6 +41,16 @@ ENVELOPES = {
     "string": lambda: json.dumps({"error": SAID}),
     "text": lambda: SAID,
 }
+# And what they put there when something else of theirs has failed.
+ODD_BODIES: dict[str, bytes] = {
+    "null": b"null",
+    "number": b"7",
+    "list": b'[{"msg": "one"}, 2, null]',
+    "null error": b'{"error": null}',
+    "numbers": b'{"error": {"message": 7, "code": [1]}}',
+    "details": b'{"detail": [{"loc": ["body", 0], "msg": "one"}]}',
+    "deep": b"[" * 5000 + b"]" * 5000,
+}
 
 
 class ErrorChecks(Kit):
@@ -85,6 +95,13 @@ class ErrorChecks(Kit):
         """429 carries the seconds of Retry-After."""
         error = _typed(rule, await _refused(bay, 429, b"{}", [("Retry-After", "7")]))
         rule.holds(error.retry_after_s == 7.0, f"retry_after_s is {error.retry_after_s}")
+
+    @pytest.mark.parametrize("body", ODD_BODIES)
+    async def test_an_error_of_any_shape_is_typed(self, bay: Bay, rule: Rule, body: str) -> None:
+        """JSON of any other shape in an error is still the error of its status, with words."""
+        error = _typed(rule, await _refused(bay, 500, ODD_BODIES[body]))
+        rule.holds(error.status == 500, f"the error's status is {error.status}")
+        rule.holds(len(error.message.strip()) > 5, f"the message is {error.message!r}")
 
     @pytest.mark.parametrize("status", [200, 502])
     async def test_a_web_page_is_a_typed_error(self, bay: Bay, rule: Rule, status: int) -> None:

@@ -1,19 +1,15 @@
 """Checks of what only some models do: it works where it is declared and is refused elsewhere."""
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 
-from modelbay.errors import ModelbayError, UnsupportedFeatureError
+from modelbay.errors import UnsupportedFeatureError
 from modelbay.models.capabilities import Facts
 from modelbay.models.chat import ChatRequest, JsonMode, JsonSchema, Message, NamedTool, Tool, user
-from modelbay.models.events import ReasoningDelta, TextDelta, ToolCall
+from modelbay.models.events import Notice, ReasoningDelta, TextDelta, ToolCall
 from modelbay.models.frozen import JsonObject
-from modelbay.models.media import CompleteRequest, EmbedRequest, ImageRequest, RerankRequest
-from modelbay.refs import ModelRef
 from modelbay.testing.conformance.bay import Bay, Outcome, Rule, shown, values
 from modelbay.testing.conformance.kit import Kit
-from modelbay.testing.conformance.target import Ability, Calls, Target
+from modelbay.testing.conformance.target import Calls, Target
 from modelbay.testing.fault import Fault
 from modelbay.testing.streams import check_events, joined, json_object, reasoning_of, text_of
 
@@ -104,6 +100,48 @@ class ToolChecks(Kit):
         if bay.target.has("requests"):
             rule.holds(not bay.chats(), f"the server was asked: {shown(bay.chats())}")
 
+    async def test_every_tool_reaches_the_wire(self, bay: Bay, rule: Rule) -> None:
+        """Of several tools all are sent, in their order."""
+        calls = _caller(bay, rule)
+        bay.target.require("requests")
+        names = [calls.tool, "kit_second_tool", "kit_third_tool"]
+        tools = [Tool(name=name, parameters={"type": "object"}) for name in names]
+        bay.mark()
+        await bay.chat(bay.request(calls.model, tools=tools))
+        found = [value for value in values(bay.chats()[-1]) if value in names]
+        rule.holds(found == names, f"in this order: {found}")
+
+    async def test_tools_end_with_their_turn(self, bay: Bay, rule: Rule) -> None:
+        """A turn without tools offers none, whatever the turn before it did."""
+        calls = _caller(bay, rule)
+        await bay.chat(_with_tool(bay, calls))
+        bay.mark()
+        outcome = await bay.chat(bay.request(calls.model))
+        called = [event for event in outcome.events if isinstance(event, ToolCall)]
+        rule.holds(not called, f"a call of nothing that was offered: {called}")
+        if bay.target.has("requests"):
+            offered = [request for request in bay.chats() if calls.tool in values(request)]
+            rule.holds(not offered, f"it was offered again: {shown(offered)}")
+
+    @pytest.mark.parametrize("choice", ["none", "required"])
+    async def test_a_tool_choice_is_sent_or_refused(
+        self, bay: Bay, rule: Rule, choice: str
+    ) -> None:
+        """Whether a tool may or must be called changes what is sent, or is refused, or noticed."""
+        calls = _caller(bay, rule)
+        bay.target.require("requests")
+        bay.mark()
+        await bay.chat(_with_tool(bay, calls, tool_choice="auto"))
+        free = [request.body for request in bay.chats()]
+        bay.mark()
+        outcome = await bay.chat(_with_tool(bay, calls, tool_choice=choice))
+        if isinstance(outcome.error, UnsupportedFeatureError):
+            rule.holds(not bay.chats(), f"refused, and sent all the same: {shown(bay.chats())}")
+            return
+        noticed = [e for e in outcome.events if isinstance(e, Notice) and "tool" in e.message]
+        sent = [request.body for request in bay.chats()]
+        rule.holds(noticed or sent != free, f"'{choice}' is sent as 'auto': {shown(bay.chats())}")
+
 
 class ReasoningChecks(Kit):
     read = "modelbay/models/events.py: ReasoningDelta"
@@ -136,6 +174,25 @@ class ReasoningChecks(Kit):
         bay.target.arm(Fault(rechunk_bytes=size), bay.target.chat_path)
         cut = joined(await bay.answer(request))
         rule.holds(whole == cut, f"uncut {whole}; in pieces of {size} bytes {cut}")
+
+    async def test_an_effort_is_sent_or_noticed(self, bay: Bay, rule: Rule) -> None:
+        """How hard a model shall think is sent, or refused, or left out with a Notice."""
+        bay.target.require("reasoning", "requests")
+        if bay.target.thinks is None:
+            rule.broken("Target.thinks is not set, and 'reasoning' not declared")
+        wire_id = bay.target.thinks.model
+        sent: list[list[bytes]] = []
+        noticed: list[str] = []
+        for effort in ("low", "high", "none"):
+            bay.mark()
+            outcome = await bay.chat(bay.request(wire_id, reasoning_effort=effort))
+            if isinstance(outcome.error, UnsupportedFeatureError):
+                return
+            sent.append([request.body for request in bay.chats()])
+            noticed += [e.message for e in outcome.events if isinstance(e, Notice)]
+        told = any("effort" in message or "think" in message for message in noticed)
+        differ = any(bodies != sent[0] for bodies in sent[1:])
+        rule.holds(told or differ, f"low, high and none are sent alike: {sent[0]}")
 
 
 class FeatureChecks(Kit):
@@ -187,100 +244,6 @@ class FeatureChecks(Kit):
             and isinstance(found.get("size"), int),
             f"the answer is {text_of(outcome.events)!r}",
         )
-
-    async def test_embeddings_keep_their_order(self, bay: Bay, rule: Rule) -> None:
-        """n texts give n vectors of one length, each at its text's place."""
-        wire_id = await _or_refused(bay, rule, "embeddings", bay.target.embedder)
-        ref = ModelRef(bay.provider_id, wire_id)
-        texts = ["the first text", "another one", "zwölf \U0001f98a"]
-        there = await bay.host.embed(EmbedRequest(model=ref, input=texts))
-        back = await bay.host.embed(EmbedRequest(model=ref, input=texts[::-1]))
-        rule.holds(len(there.vectors) == len(texts), f"{len(there.vectors)} vectors for 3 texts")
-        rule.holds(len({len(v) for v in there.vectors}) == 1, "vectors of different lengths")
-        rule.holds(there.vectors[0] != there.vectors[1], "two texts with one and the same vector")
-        near = all(
-            max(range(len(texts)), key=lambda other: _alike(vector, back.vectors[other])) == place
-            for vector, place in zip(there.vectors, reversed(range(len(texts))), strict=True)
-        )
-        rule.holds(near, "in the opposite order the texts have other vectors")
-
-    async def test_ranking_names_documents_by_their_place(self, bay: Bay, rule: Rule) -> None:
-        """Each document is ranked once, by its place in the request, the best first."""
-        wire_id = await _or_refused(bay, rule, "rerank", bay.target.reranker)
-        request = RerankRequest(
-            model=ModelRef(bay.provider_id, wire_id),
-            query="a cat",
-            documents=["a dog", "a cat", "x"],
-        )
-        results = (await bay.host.rerank(request)).results
-        rule.holds(sorted(r.index for r in results) == [0, 1, 2], results)
-        scores = [r.score for r in results]
-        rule.holds(scores == sorted(scores, reverse=True), f"not the best first: {results}")
-
-    async def test_images_are_made_or_refused(self, bay: Bay, rule: Rule) -> None:
-        """n images come for n, as image parts; without the hook there is a typed refusal."""
-        wire_id = await _or_refused(bay, rule, "images", bay.target.painter)
-        request = ImageRequest(model=ModelRef(bay.provider_id, wire_id), prompt="a cat", n=1)
-        result = await bay.host.generate_image(request)
-        rule.holds(len(result.images) == 1 and result.images[0].data, result)
-
-    async def test_a_raw_prompt_is_continued_or_refused(self, bay: Bay, rule: Rule) -> None:
-        """A raw prompt gives a stream like a chat's; without the hook there is a typed refusal."""
-        wire_id = await _or_refused(bay, rule, "complete", bay.target.model)
-        request = CompleteRequest(
-            model=ModelRef(bay.provider_id, wire_id), prompt="Once", max_tokens=8
-        )
-        async with bay.host.complete(request, deadline_s=20) as stream:
-            events = [event async for event in stream]
-        rule.holds(not check_events(events), check_events(events))
-
-
-def _alike(one: list[float], other: list[float]) -> float:
-    """A server may compute a text's vector a little differently from one batch to the next."""
-    return -sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
-
-
-_HOOKS: dict[Ability, str] = {
-    "embeddings": "embed",
-    "rerank": "rerank",
-    "images": "generate_image",
-    "complete": "complete",
-}
-
-
-async def _or_refused(bay: Bay, rule: Rule, ability: Ability, wire_id: str | None) -> str:
-    """The model to ask; where the plugin has no such hook, only the refusal is checked."""
-    if not bay.backend().offers(_HOOKS[ability]):
-        await _refusal(bay, rule, ability)
-        pytest.skip(f"declared by the plugin: no hook {_HOOKS[ability]}; the refusal is typed")
-    bay.target.require(ability)
-    if wire_id is None:
-        rule.broken(f"there is a hook {_HOOKS[ability]}, no model for it, and no declaration")
-    return wire_id
-
-
-async def _refusal(bay: Bay, rule: Rule, ability: Ability) -> None:
-    ref = ModelRef(bay.provider_id, bay.target.model)
-
-    async def complete() -> None:
-        async with bay.host.complete(CompleteRequest(model=ref, prompt="x")) as events:
-            async for _ in events:
-                pass
-
-    asked: dict[Ability, Callable[[], Awaitable[object]]] = {
-        "embeddings": lambda: bay.host.embed(EmbedRequest(model=ref, input=["x"])),
-        "rerank": lambda: bay.host.rerank(RerankRequest(model=ref, query="x", documents=["y"])),
-        "images": lambda: bay.host.generate_image(ImageRequest(model=ref, prompt="x")),
-        "complete": complete,
-    }
-    try:
-        await asked[ability]()
-    except UnsupportedFeatureError as exc:
-        rule.holds(exc.hint, "no hint says what to do instead")
-        return
-    except ModelbayError as exc:
-        rule.broken(repr(exc))
-    rule.broken("it was done without a hook")
 
 
 def _caller(bay: Bay, rule: Rule) -> Calls:

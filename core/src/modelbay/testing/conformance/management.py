@@ -4,7 +4,13 @@ from contextlib import suppress
 
 import pytest
 
-from modelbay.errors import AuthenticationError, BackendError, ModelbayError, UnsupportedActionError
+from modelbay.errors import (
+    AuthenticationError,
+    BackendError,
+    ModelbayError,
+    PluginError,
+    UnsupportedActionError,
+)
 from modelbay.models.manage import (
     AccountBalance,
     Action,
@@ -135,6 +141,35 @@ class ManagementChecks(Kit):
         except ModelbayError as exc:
             rule.broken(f"{exc!r}, caused by {exc.__cause__!r}")
         rule.broken(events)
+
+    @pytest.mark.parametrize("name", ["list", "running", "health", "show"])
+    @pytest.mark.parametrize(
+        "fault",
+        [Fault.html(200), Fault(status=500), Fault(status=200, body=b"7"), Fault(drop=True)],
+        ids=("html", "500", "misshapen", "closed"),
+    )
+    async def test_another_answer_to_an_action_is_typed(
+        self, bay: Bay, rule: Rule, fault: Fault, name: ActionName
+    ) -> None:
+        """Whatever answers instead of the server, a look at it is no fault of the plugin's."""
+        bay.target.require("faults")
+        _declared(bay, name)
+        looks: dict[str, Action] = {
+            "list": ListModels(),
+            "running": Running(),
+            "health": Health(),
+            "show": Show(model=bay.target.model),
+        }
+        bay.target.arm(fault)
+        try:
+            events = await _do(bay, looks[name])
+        except PluginError as exc:
+            rule.broken(f"{exc!r}, caused by {exc.__cause__!r}")
+        except ModelbayError:
+            return
+        report = events[-1]
+        rule.holds(isinstance(report, HealthReport), f"a quiet success: {events}")
+        rule.holds(not getattr(report, "healthy", False), f"called healthy: {report}")
 
     async def test_load_is_idempotent(self, bay: Bay, rule: Rule) -> None:
         """Loading a model that is loaded is a success, and starts nothing."""

@@ -1,5 +1,6 @@
 """Checks of the package: what can be read without importing it, and what importing it does."""
 
+import ast
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from types import ModuleType
 import importlib_metadata
 
 from modelbay import hookspecs
-from modelbay.host.loader import CORE_DISTRIBUTION, GROUP
+from modelbay.host.loader import GROUP
 from modelbay.testing.conformance.audit import Import, import_of
 from modelbay.testing.conformance.bay import Bay, Rule, install
 from modelbay.testing.conformance.kit import Kit
-from modelbay.testing.conformance.target import Target
+from modelbay.testing.conformance.target import TARGETS_GROUP, Target
+
+CORE_DISTRIBUTION = "modelbay-core"
+_ENVIRON = ("environ", "environb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +28,14 @@ class Metadata:
     Attributes:
         names: Entry-point names of the plugin's module: the kind and its other spellings.
         requires: Its requirements, as written.
+        targets: Entry points of what the kit is to test, by kind.
     """
 
     where: str
     names: tuple[str, ...]
     requires: tuple[str, ...]
     version: str
+    targets: tuple[tuple[str, str], ...] = ()
 
 
 class PackagingChecks(Kit):
@@ -82,6 +88,25 @@ class PackagingChecks(Kit):
         found = _metadata(target, rule)
         rule.holds(found.version, f"{found.where} has no version")
 
+    def test_the_kit_can_be_run_by_anybody(self, target: Target, rule: Rule) -> None:
+        """An entry point in `modelbay.targets` lets whoever installed the plugin run the kit."""
+        found = _metadata(target, rule)
+        targets = dict(found.targets)
+        kinds = [name for name in found.names if name in targets]
+        rule.holds(kinds, f"{found.where} has targets for {sorted(targets) or 'nothing'}")
+        module, colon, function = targets[kinds[0]].partition(":")
+        whole = bool(colon) and module.replace(".", "").isidentifier() and function.isidentifier()
+        rule.holds(whole, f"'{targets[kinds[0]]}' is not MODULE:FUNCTION")
+
+    def test_environment_is_read_by_the_host_alone(self, target: Target, rule: Rule) -> None:
+        """No module of the plugin asks os.environ for a variable; the host hands them over."""
+        found = [
+            f"{path.name}:{line}"
+            for path in _sources(target)
+            for line in _reads_of_the_environment(path)
+        ]
+        rule.holds(not found, ", ".join(found[:5]))
+
     async def test_module_keeps_no_state(self, bay: Bay, rule: Rule) -> None:
         """Nothing a provider did stays in a variable of the plugin's modules."""
         await bay.backend().discover_models()
@@ -124,7 +149,10 @@ def _installed(target: Target) -> Metadata | None:
         )
         if names:
             name = str(dist.metadata["Name"])
-            return Metadata(name, names, tuple(dist.requires or ()), dist.version)
+            targets = tuple(
+                (e.name, e.value) for e in dist.entry_points if e.group == TARGETS_GROUP
+            )
+            return Metadata(name, names, tuple(dist.requires or ()), dist.version, targets)
     return None
 
 
@@ -142,14 +170,56 @@ def _project(target: Target) -> Metadata | None:
 
 def _read(path: Path, module: str) -> Metadata | None:
     project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
-    points = project.get("entry-points", {}).get(GROUP, {})
+    groups = project.get("entry-points", {})
+    points, targets = groups.get(GROUP, {}), groups.get(TARGETS_GROUP, {})
     names = tuple(name for name, value in points.items() if value == module)
     if not names:
         return None
     version = project.get("version", "")
     if not version and "version" in project.get("dynamic", ()):
         version = "dynamic"
-    return Metadata(str(path), names, tuple(project.get("dependencies", ())), version)
+    requires = tuple(project.get("dependencies", ()))
+    return Metadata(str(path), names, requires, version, tuple(targets.items()))
+
+
+def _sources(target: Target) -> list[Path]:
+    """The plugin's modules that are in use; a simulator's own only if something has loaded it."""
+    _module(target)
+    package = target.module.rpartition(".")[0] or target.module
+    files = [
+        getattr(module, "__file__", None)
+        for name, module in tuple(sys.modules.items())
+        if name in (target.module, package) or name.startswith(f"{package}.")
+    ]
+    return sorted(Path(file) for file in files if file and file.endswith(".py"))
+
+
+def _reads_of_the_environment(path: Path) -> list[int]:
+    """Lines that ask for a variable; to hand all of them to a child process is no such thing."""
+    lines: list[int] = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        match node:
+            case ast.Subscript(value=asked) | ast.Attribute(value=asked):
+                found = _is_environ(asked)
+            case ast.Compare(comparators=others):
+                found = any(map(_is_environ, others))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="os"), attr="getenv" | "getenvb")):
+                found = True
+            case ast.ImportFrom(module="os", names=names):
+                found = any(alias.name in (*_ENVIRON, "getenv", "getenvb") for alias in names)
+            case _:
+                found = False
+        if found and isinstance(node, ast.expr | ast.stmt):
+            lines.append(node.lineno)
+    return lines
+
+
+def _is_environ(node: ast.AST) -> bool:
+    match node:
+        case ast.Attribute(value=ast.Name(id="os"), attr=name):
+            return name in _ENVIRON
+        case _:
+            return False
 
 
 def _sizes(target: Target) -> dict[str, int]:

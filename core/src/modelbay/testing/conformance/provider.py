@@ -10,7 +10,9 @@ from modelbay.testing.conformance.features import FeatureChecks, ReasoningChecks
 from modelbay.testing.conformance.interruption import InterruptionChecks
 from modelbay.testing.conformance.isolation import IsolationChecks, SecrecyChecks
 from modelbay.testing.conformance.management import ManagementChecks
+from modelbay.testing.conformance.media import MediaChecks
 from modelbay.testing.conformance.packaging import PackagingChecks
+from modelbay.testing.conformance.performance import PerformanceChecks
 from modelbay.testing.conformance.streaming import StreamChecks
 
 
@@ -25,10 +27,12 @@ class ProviderConformance(
     ToolChecks,
     ReasoningChecks,
     FeatureChecks,
+    MediaChecks,
     ErrorChecks,
     DeadlineChecks,
     ManagementChecks,
     IsolationChecks,
     SecrecyChecks,
+    PerformanceChecks,
 ):
     """What every provider has to hold to. Subclass it and give the fixture `target`."""

@@ -6,18 +6,16 @@ A level stands on groups of checks, and every higher one on those of the lower o
   table is true, it lists and answers, and it keeps secrets.
 - **silver**: and `stream`, `closing`, `interruption`, `tool`, `reasoning`, `error`. Whatever bytes
   arrive and whenever they stop, the caller learns the truth.
-- **gold**: and `deadline`, `management`, `feature`, `isolation`, `soak`. All of the kit, and two
-  hundred turns in a row.
+- **gold**: and `deadline`, `management`, `feature`, `media`, `isolation`, `performance`, `soak`.
+  All of the kit, and two hundred turns in a row.
 
 A check that a target's declaration or a missing hook rules out counts as held: that the refusal is
 typed is a check of its own. One that is expected to fail does not.
 """
 
-import hashlib
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from modelbay.models.frozen import JsonObject
@@ -25,14 +23,17 @@ from modelbay.testing.conformance.capabilities import CapabilityChecks
 from modelbay.testing.conformance.chat import ChatChecks
 from modelbay.testing.conformance.closing import ClosingChecks
 from modelbay.testing.conformance.deadlines import DeadlineChecks
+from modelbay.testing.conformance.digest import kit_digest
 from modelbay.testing.conformance.discovery import DiscoveryChecks
 from modelbay.testing.conformance.errors import ErrorChecks
 from modelbay.testing.conformance.features import FeatureChecks, ReasoningChecks, ToolChecks
 from modelbay.testing.conformance.interruption import InterruptionChecks
 from modelbay.testing.conformance.isolation import IsolationChecks, SecrecyChecks
-from modelbay.testing.conformance.kit import Kit
+from modelbay.testing.conformance.kit import Kit, group_name
 from modelbay.testing.conformance.management import ManagementChecks
+from modelbay.testing.conformance.media import MediaChecks
 from modelbay.testing.conformance.packaging import PackagingChecks
+from modelbay.testing.conformance.performance import PerformanceChecks
 from modelbay.testing.conformance.soak import SoakChecks
 from modelbay.testing.conformance.streaming import StreamChecks
 
@@ -51,12 +52,20 @@ GROUPS: dict[Level, tuple[type[Kit], ...]] = {
         ReasoningChecks,
         ErrorChecks,
     ),
-    "gold": (DeadlineChecks, ManagementChecks, FeatureChecks, IsolationChecks, SoakChecks),
+    "gold": (
+        DeadlineChecks,
+        ManagementChecks,
+        FeatureChecks,
+        MediaChecks,
+        IsolationChecks,
+        PerformanceChecks,
+        SoakChecks,
+    ),
 }
+__all__ = ["GROUPS", "LEVELS", "VERDICTS", "CheckResult", "Report", "group_name", "kit_digest"]
 OWN = "own"  # the group of checks that an author added
 
 _COLORS = {"bronze": "#b0703c", "silver": "#8a8d91", "gold": "#c39a13", None: "#c0392b"}
-_NOT_RULES = ("report.py", "recorder.py", "running.py", "installed.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,34 +190,20 @@ def checks_of(group: type[Kit]) -> tuple[str, ...]:
     return tuple(name for name in vars(group) if name.startswith("test_"))
 
 
-def name_of(group: type[Kit]) -> str:
-    """``PackagingChecks`` is ``packaging``."""
-    return group.__name__.removesuffix("Checks").lower()
-
-
 def group_of(check: str) -> str:
     """The name of the group a check belongs to."""
     for groups in GROUPS.values():
         for group in groups:
             if check in vars(group):
-                return name_of(group)
+                return group_name(group)
     return OWN
 
 
 def is_part_of(check: str, level: Level) -> bool:
     """Whether this level asks for this check; an author's own are always asked."""
     upto = LEVELS[: LEVELS.index(level) + 1]
-    names = {name_of(group) for one in upto for group in GROUPS[one]}
+    names = {group_name(group) for one in upto for group in GROUPS[one]}
     return group_of(check) in (names | {OWN})
-
-
-def kit_digest() -> str:
-    """Sixteen hexadecimal digits that change when a rule of the kit does."""
-    found = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.name not in _NOT_RULES:
-            found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return found.hexdigest()[:16]
 
 
 def _width(text: str) -> int:

@@ -10,7 +10,6 @@ from pathlib import Path
 from modelbay.errors import PluginError
 from modelbay.testing.conformance.report import CheckResult, Level
 
-TARGETS_GROUP = "modelbay.targets"
 _LIMIT_S = 900.0
 _RAN = (0, 1)  # pytest: all passed, some failed
 _TAIL_LINES = 6

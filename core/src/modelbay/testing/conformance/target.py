@@ -18,6 +18,8 @@ from modelbay.testing.request import Request
 if TYPE_CHECKING:
     from modelbay.testing.simulator import Simulator
 
+TARGETS_GROUP = "modelbay.targets"  # entry points: a kind, and what makes its target
+
 # What a target may lack. Each one that is missing has to be declared, with the reason.
 Ability: TypeAlias = Literal[
     "address",  # the provider is a server at an address, which may be dead
@@ -27,6 +29,7 @@ Ability: TypeAlias = Literal[
     "loads",  # how many model loads the server has begun can be read: `Target.loads`
     "second",  # there is another server: `Target.second`
     "metadata",  # the plugin has a distribution or a pyproject.toml
+    "usage",  # the server counts tokens: `Target.counts`, if always the same
     "text",  # the exact text of an answer is known: `Target.says`
     "reasoning",  # some model reasons: `Target.thinks`
     "tools",  # some model calls a tool: `Target.calls`
@@ -108,6 +111,7 @@ class Target:
         config: A provider as a user would configure it, with an address that answers.
         model: Wire id of a model that answers chats.
         says: The exact text it answers to any prompt.
+        counts: Tokens of the prompt and of the answer it then tells, if they are always the same.
         endless: Wire id of a model that goes on talking for five seconds or more. Without one the
             kit slows an ordinary answer down, which needs ``faults`` and takes longer.
         wire: How the server writes a streamed answer.
@@ -121,6 +125,7 @@ class Target:
     config: ProviderConfig
     model: str
     says: str | None = None
+    counts: tuple[int, int] | None = None
     endless: str | None = None
     thinks: Thinks | None = None
     calls: Calls | None = None

@@ -1,0 +1,1 @@
+"""Tiny models to test with; needs the extra ``modelbay-embedded[testing]``."""

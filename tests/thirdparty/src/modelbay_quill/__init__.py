@@ -1,0 +1,1 @@
+"""Quill for modelbay."""
