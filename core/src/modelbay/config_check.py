@@ -85,9 +85,20 @@ def _of_entry(
             if mended is None or mended == entry:
                 return found, None
             entry = mended
-        else:
-            return found, None if found else config
+            continue
+        if "://" in config.kind:
+            found.append(_dsn_as_kind(where, index))
+        return found, None if found else config
     return found, None
+
+
+def _dsn_as_kind(where: str, index: int) -> ConfigError:
+    return ConfigError(
+        "a kind is a name alone, and this is a whole address",
+        where=where,
+        pointer=f"/providers/{index}/kind",
+        hint="write it as baseUrl and leave kind out",
+    )
 
 
 def _mended(entry: object, pointer: str) -> object | None:

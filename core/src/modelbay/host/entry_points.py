@@ -40,16 +40,18 @@ def read_entry_points(
     seen: set[str] = set()
     headings = tuple(f"[{group}]" for group in groups)
     for dist in distributions:
-        name = "(unnamed)"
+        folder = _folder(dist)
+        name = folder.name.partition("-")[0]
         try:
             offers = dist.read_text("entry_points.txt")
-            if offers is not None and not any(heading in offers for heading in headings):
-                seen.add(_normal(_folder(dist).name.partition("-")[0]))
-                continue  # most of them; to read what else they say of themselves takes long
-            if offers is None and (_folder(dist) / "METADATA").is_file():
-                seen.add(_normal(_folder(dist).name.partition("-")[0]))
+            if offers is None:
+                offers_none = (folder / "METADATA").is_file()
+            else:
+                offers_none = not any(heading in offers for heading in headings)
+            if offers_none:  # most of them; to read what else they say of themselves takes long
+                seen.add(_normal(name))
                 continue
-            name = dist.metadata["Name"] or name
+            name = dist.metadata["Name"] or "(unnamed)"
             if name.startswith("~"):
                 continue
             normal = _normal(name)

@@ -14,27 +14,20 @@ Vision: two pictures, of whose colours one cannot learn but by looking. To name 
 """
 
 import json
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
 
 from modelbay.closing import closing
-from modelbay.errors import (
-    BackendError,
-    ContextLengthError,
-    InvalidRequestError,
-    ModelbayError,
-    UnsupportedError,
-)
+from modelbay.errors import BackendError, UnsupportedError
 from modelbay.host import questions
 from modelbay.host.backend import Backend
+from modelbay.host.bisection import context
 from modelbay.host.streams import Fold
+from modelbay.host.subject import NOT_ASKED, REFUSED, Finding, Subject, look_for, refusal, short
 from modelbay.models.capabilities import Facts, Measurement
 from modelbay.models.catalog import ModelInfo
-from modelbay.models.chat import ChatRequest, ChatResult, user
+from modelbay.models.chat import ChatRequest, ChatResult
 from modelbay.models.media import EmbedRequest, EmbedResult
-from modelbay.refs import ModelRef
 
 MEASURABLE = (
     "tools",
@@ -46,39 +39,8 @@ MEASURABLE = (
     "context_window",
 )
 TOKENS_LIMIT = 65_536  # what finding out the context may cost, all requests together
-_SMALLEST = 256  # tokens; no server is set to less
-_CLOSE = 0.02  # how near the largest prompt that fits and the smallest that does not have to be
-_OVERHEAD = 64  # tokens of the chat template, at most
 
-_NOT_ASKED = "not asked"
-_REFUSED = "refused"
 _NOT_ENOUGH = f"{questions.ANSWER_TOKENS} tokens were not enough for an answer"
-# Several servers refuse with 500 what their model has no part for, and say so in these words.
-_UNSUPPORTED = re.compile(r"\b(not support(ed)?|unsupported)\b", re.IGNORECASE)
-Chat = Callable[[ChatRequest], Awaitable[ChatResult]]
-Embed = Callable[[EmbedRequest], Awaitable[EmbedResult]]
-
-
-@dataclass(slots=True)
-class Subject:
-    """A model that is asked.
-
-    Attributes:
-        chat: Asks it, past the refusals that rest on what is believed so far.
-        embed: The same for vectors; ``None`` where the kind has none.
-        claimed: What is believed so far; where the search for the context begins.
-        clock: Seconds since 1970.
-        spent: Tokens that finding out the context has cost so far.
-        answered: It has answered something, so a failure is one of that question alone.
-    """
-
-    ref: ModelRef
-    chat: Chat
-    embed: Embed | None
-    claimed: Facts
-    clock: Callable[[], float]
-    spent: int = field(default=0, init=False)
-    answered: bool = field(default=False, init=False)
 
 
 def subject_of(
@@ -126,7 +88,7 @@ async def measure(
         if name == "embeddings":
             value, evidence = await _embeddings(subject)
         elif name == "context_window":
-            value, evidence = await _context(subject, tokens_limit)
+            value, evidence = await context(subject, tokens_limit)
         elif name == "reasoning":
             value, evidence = await _reasoning(subject)
         elif name == "tools":
@@ -138,7 +100,6 @@ async def measure(
         yield Measurement(field=name, value=value, evidence=evidence, at=subject.clock())
 
 
-Finding = tuple[bool | int | None, str]
 Judge = Callable[[ChatResult], Finding]
 
 
@@ -146,7 +107,8 @@ async def _asked(subject: Subject, request: ChatRequest, judge: Judge) -> Findin
     try:
         answer = await subject.chat(request)
     except (UnsupportedError, BackendError) as exc:
-        return _refusal(subject, exc)
+        await look_for(subject, exc)
+        return refusal(subject, exc)
     subject.answered = True
     value, evidence = judge(answer)
     # Of an answer that was cut off the end is not known. But whoever thinks does so first.
@@ -156,36 +118,15 @@ async def _asked(subject: Subject, request: ChatRequest, judge: Judge) -> Findin
     return value, evidence
 
 
-def _refusal(subject: Subject, exc: UnsupportedError | BackendError) -> Finding:
-    """What a failure says of the model; it is raised again if nothing can be asked then."""
-    if exc.stage == "encode":
-        return None, f"{_NOT_ASKED}: {_short(exc)}"
-    if isinstance(exc, BackendError):
-        if exc.code in ("model_not_found", "authentication_failed", "wrong_server"):
-            raise exc
-        if exc.status == 404:  # a path that is not there now may be there after an update
-            return None, f"not found: {_short(exc)}"
-        refuses = isinstance(exc, InvalidRequestError) or exc.status in (400, 415, 422, 501)
-        if not refuses and not (exc.status == 500 and _UNSUPPORTED.search(exc.message)):
-            if exc.status == 500 and subject.answered:
-                return None, f"failed: {_short(exc)}"
-            raise exc
-    return False, f"{_REFUSED}: {_short(exc)}"
-
-
-def _short(exc: ModelbayError) -> str:
-    return exc.message if len(exc.message) <= 120 else f"{exc.message[:117]}..."
-
-
 async def _tool_use(subject: Subject) -> Finding:
     """A call is required; where this side cannot require one, the model is left the choice."""
     request, judge = _QUESTIONS["tools"]
     found = await _asked(subject, request, judge)
-    if not found[1].startswith(_NOT_ASKED):
+    if not found[1].startswith(NOT_ASKED):
         return found
     for choice in (request.model_copy(update={"tool_choice": "auto"}), questions.ONLY_A_TOOL_KNOWS):
         found = await _asked(subject, choice, judge)
-        if found[0] is not False or found[1].startswith(_REFUSED):
+        if found[0] is not False or found[1].startswith(REFUSED):
             return found
     return False, f"asked for what only a tool can do, it did not once in two times: {found[1]}"
 
@@ -270,147 +211,14 @@ async def _embeddings(subject: Subject) -> Finding:
         result = await subject.embed(EmbedRequest(model=subject.ref, input=["one", "two"]))
     except (UnsupportedError, BackendError) as exc:
         if isinstance(exc, BackendError) and exc.status == 500:
-            return None, f"failed: {_short(exc)}"
-        return _refusal(subject, exc)
+            return None, f"failed: {short(exc)}"
+        await look_for(subject, exc)
+        return refusal(subject, exc)
     subject.answered = True
     sizes = {len(vector) for vector in result.vectors}
     if len(sizes) == 1 and 0 not in sizes:
         return True, f"gave vectors of {sizes.pop()} numbers"
     return False, "gave vectors of different sizes, or empty ones"
-
-
-# --- context --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Ruler:
-    """How many tokens a prompt of so many words is, by the server's own count."""
-
-    per_word: float
-    template: float
-
-    def tokens(self, words: int) -> int:
-        return int(self.template + words * self.per_word)
-
-    def words(self, tokens: int) -> int:
-        return max(1, int((tokens - self.template) / self.per_word))
-
-
-async def _context(subject: Subject, tokens_limit: int) -> Finding:
-    """The largest prompt that is taken whole, by bisection.
-
-    What is claimed is tried first, if that is not too dear, and then whether there is more behind
-    it; else prompts grow from small ones. A server that cuts a prompt instead of refusing it is
-    caught by the count of tokens it reports: where the count stops growing with the prompt, the
-    prompt was cut.
-    """
-    words = 64
-    try:
-        read = await _read(subject, words)
-    except (UnsupportedError, BackendError) as exc:
-        return None, f"even {words} words are not taken: {_refusal(subject, exc)[1]}"
-    if read is None:
-        return None, "the server does not say how many tokens it read"
-    ruler, fits = await _calibrated(subject, words, read)
-    search = _Search(subject, ruler, tokens_limit, fits)
-    claimed = subject.claimed.context_window or subject.claimed.trained_context
-    if claimed is not None and claimed <= tokens_limit // 2:
-        near = claimed - min(_OVERHEAD, claimed // 10)
-        if await search.takes(near) and not await search.takes(claimed + claimed // 4):
-            return claimed, f"a prompt of {search.fits} tokens was read whole"
-    while not search.is_near:
-        if await search.takes(search.between) is None:
-            break
-    if search.too_much is None:
-        return None, f"at least {search.fits} tokens; more would have cost over {tokens_limit}"
-    if search.too_much <= _SMALLEST:
-        return None, "prompts of any length are refused"
-    value = _rounded(search.fits, search.too_much) if search.is_near else search.fits
-    return value, f"{search.fits} tokens were read; of {search.too_much}: {search.why}"
-
-
-@dataclass(slots=True)
-class _Search:
-    """What is known of a context.
-
-    Attributes:
-        fits: The most tokens that were read whole.
-        too_much: The fewest that were not; ``None`` if none is known.
-        why: What became of them.
-    """
-
-    subject: Subject
-    ruler: _Ruler
-    tokens_limit: int
-    fits: int
-    too_much: int | None = None
-    why: str = ""
-
-    @property
-    def is_near(self) -> bool:
-        """The two are so near that it is enough, or that no prompt lies between them."""
-        if self.too_much is None:
-            return False
-        return self.too_much - self.fits <= max(self.fits * _CLOSE, 4 * self.ruler.per_word)
-
-    @property
-    def between(self) -> int:
-        """The next number of tokens to try."""
-        if self.too_much is None:
-            return max(2 * self.fits, 8 * _SMALLEST)
-        return (self.fits + self.too_much) // 2
-
-    async def takes(self, tokens: int) -> bool | None:
-        """Whether such a prompt is read whole; ``None`` if to ask would cost too much."""
-        if self.subject.spent + tokens > self.tokens_limit:
-            return None
-        words = self.ruler.words(tokens)
-        expected = self.ruler.tokens(words)
-        why = "it was cut without a word"
-        try:
-            read = await _read(self.subject, words)
-        except (ContextLengthError, InvalidRequestError) as exc:
-            read, why = None, _short(exc)
-        if read is not None and read >= expected * 0.9 - _OVERHEAD:
-            self.fits = max(self.fits, read)
-            return True
-        self.too_much, self.why = min(expected, self.too_much or expected), why
-        return False
-
-
-async def _calibrated(subject: Subject, words: int, read: int) -> tuple[_Ruler, int]:
-    """A ruler from two prompts, and the tokens of the longer one that was taken.
-
-    One alone would not tell the template's tokens from those of the words.
-    """
-    more = 5 * words
-    try:
-        longer = await _read(subject, more)
-    except (ContextLengthError, InvalidRequestError):
-        longer = None
-    if longer is None or longer <= read:
-        return _Ruler(max(read - 1, 1) / words, 0), read
-    per_word = (longer - read) / (more - words)
-    return _Ruler(per_word, max(0.0, read - words * per_word)), longer
-
-
-def _rounded(fits: int, too_much: int) -> int:
-    """Servers are set to round numbers: a multiple of 256 between the two, if there is one."""
-    near = (too_much + _OVERHEAD) // _SMALLEST * _SMALLEST
-    return near if near > fits else fits
-
-
-async def _read(subject: Subject, words: int) -> int | None:
-    """How many tokens the server read of a prompt of so many words; 0 if it was cut."""
-    request = ChatRequest(
-        model=subject.ref, messages=[user("a " * (words - 1) + "a")], max_tokens=1, temperature=0
-    )
-    answer = await subject.chat(request)  # one that is refused costs nothing
-    subject.answered = True
-    subject.spent += words if answer.usage is None else answer.usage.input_tokens or words
-    if any(notice.code == "truncated" for notice in answer.notices):
-        return 0
-    return None if answer.usage is None else answer.usage.input_tokens
 
 
 _QUESTIONS: dict[str, tuple[ChatRequest, Judge]] = {

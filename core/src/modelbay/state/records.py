@@ -41,6 +41,21 @@ class Conversation(Frozen):
     updated_at: float
 
 
+class RememberedModel(Frozen):
+    """A conversation and the model it remembers.
+
+    Attributes:
+        model: As it was set; ``None`` if it never was.
+        title: Empty for one without history.
+        used_at: Seconds since 1970: its last change, or without history when the model was set.
+    """
+
+    conversation_id: str
+    model: str | None
+    title: str = Field(default="", repr=False)
+    used_at: float
+
+
 class NewMessage(Frozen):
     """A message to keep.
 

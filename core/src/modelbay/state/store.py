@@ -8,7 +8,14 @@ from pydantic import JsonValue
 
 from modelbay.models.frozen import JsonObject
 from modelbay.refs import ModelRef
-from modelbay.state.records import Conversation, Found, NewMessage, Page, StoredMessage
+from modelbay.state.records import (
+    Conversation,
+    Found,
+    NewMessage,
+    Page,
+    RememberedModel,
+    StoredMessage,
+)
 from modelbay.state.rules import Turn
 
 
@@ -38,7 +45,10 @@ class StateStore(Protocol):
         ...
 
     async def set_favorites(self, wanted: Sequence[ModelRef | str]) -> tuple[str, ...]:
-        """The whole list anew; the result. Refs only, but bare ids that are there may stay."""
+        """The whole list anew; the result. Refs only, but bare ids that are there may stay.
+
+        Also where the old list is damaged, so that it can be mended.
+        """
         ...
 
     async def add_favorite(self, favorite: ModelRef | str) -> tuple[str, ...]:
@@ -99,6 +109,12 @@ class StateStore(Protocol):
         """
         ...
 
+    async def conversation_models(
+        self, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[RememberedModel]:
+        """Conversations with history, and those that remember a model alone; last used first."""
+        ...
+
     async def models_in_use(self) -> dict[str, int]:
         """Every text that some conversation remembers as its model, and how many do."""
         ...
@@ -138,7 +154,7 @@ class StateStore(Protocol):
         ...
 
     async def delete_conversation(self, conversation_id: str) -> bool:
-        """With its messages and its model; whether there was one."""
+        """With its messages and its model; whether there was one, or a model alone."""
         ...
 
     async def append_messages(

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from modelbay.errors import BackendBusyError, ConfigError, InvalidRequestError, ModelbayError
 from modelbay.state.sqlite import forks, schema
+from modelbay.state.sqlite.unreadable import UnreadableError
 
 log = logging.getLogger("modelbay.state")
 
@@ -69,7 +70,8 @@ class Database:
         """Do the work on one unchanging state of the file.
 
         Raises:
-            ConfigError: The file is damaged, forbidden, newer than we are, or not ours.
+            ConfigError: The file, or a row of it, is damaged; or it is forbidden, newer than we
+                are, or not ours.
             BackendBusyError: Other processes kept it to themselves for `PATIENCE_S`.
             ModelbayError: It has been closed, or the disk fails.
         """
@@ -114,6 +116,8 @@ class Database:
                             f"{self.where} was in use by other processes for {PATIENCE_S:g} s",
                             hint=f"fuser {shlex.quote(self.where)}   # shows which",
                         ) from exc
+                except UnreadableError as exc:
+                    raise self._unreadable(exc) from None  # its cause may show what was kept
                 except OSError as exc:
                     raise self._unreachable(exc) from exc
                 self._pause(PAUSE_S if waited_s < LATER_S else LATER_PAUSE_S)
@@ -234,7 +238,7 @@ class Database:
             return ConfigError(
                 f"the state file is damaged, and has been left as it is ({exc})",
                 where=self.where,
-                hint=f"mv {quoted} {shlex.quote(self.where + '.damaged')}   # a new one is made",
+                hint=self._put_aside(),
             )
         if code in _FORBIDDEN:
             return ConfigError(
@@ -250,6 +254,17 @@ class Database:
         if code == sqlite3.SQLITE_TOOBIG:
             return InvalidRequestError("too large to be stored")
         return ModelbayError(f"{self.where}: {exc}", hint="modelbay doctor")
+
+    def _unreadable(self, exc: UnreadableError) -> ConfigError:
+        return ConfigError(
+            f"{exc.what} cannot be read, and has been left as it is",
+            where=self.where,
+            hint=exc.fix or self._put_aside(),
+        )
+
+    def _put_aside(self) -> str:
+        damaged = shlex.quote(f"{self.where}.damaged")
+        return f"mv {shlex.quote(self.where)} {damaged}   # a new one is made"
 
     def _unreachable(self, exc: OSError) -> ConfigError:
         return ConfigError(

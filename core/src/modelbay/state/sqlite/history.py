@@ -1,6 +1,5 @@
 """Conversations and their messages in SQL."""
 
-import json
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -15,6 +14,8 @@ from modelbay.models.frozen import JsonObject
 from modelbay.refs import ModelRef
 from modelbay.state import limits
 from modelbay.state.records import Conversation, Found, NewMessage, Page, StoredMessage
+from modelbay.state.sqlite import cursors
+from modelbay.state.sqlite.unreadable import UnreadableError, json_of
 
 _FIELDS = "id, title, settings, messages, created_at, updated_at"
 _usage: TypeAdapter[Usage] = TypeAdapter(Usage)
@@ -38,25 +39,18 @@ def conversations(
     connection: sqlite3.Connection, *, limit: int, cursor: str | None
 ) -> Page[Conversation]:
     """The last used first; the cursor is the place of the last one seen."""
-    where = ""
-    place: tuple[float, str] | tuple[()] = ()
-    if cursor is not None:
-        used, slash, seen = cursor.partition("/")
-        try:
-            place = (float.fromhex(used), seen)
-        except (ValueError, OverflowError):
-            raise _bad_cursor() from None
-        if not slash:
-            raise _bad_cursor()
-        where = "WHERE (updated_at, id) < (?, ?)"
+    place = cursors.after(cursor)
+    where = "WHERE (updated_at, id) < (?, ?)" if place else ""
     rows = connection.execute(
         f"SELECT {_FIELDS} FROM conversations {where}"  # noqa: S608 - constants
         " ORDER BY updated_at DESC, id DESC LIMIT ?",
         (*place, limit + 1),
     ).fetchall()
     items = tuple(_conversation(row) for row in rows[:limit])
-    more = len(rows) > limit
-    return Page(items=items, next=f"{items[-1].updated_at.hex()}/{items[-1].id}" if more else None)
+    last = items[-1] if len(rows) > limit else None
+    return Page(
+        items=items, next=None if last is None else cursors.cursor(last.updated_at, last.id)
+    )
 
 
 def create(
@@ -99,12 +93,12 @@ def update(
 
 
 def delete(connection: sqlite3.Connection, conversation_id: str) -> bool:
-    """Its messages and its model go too."""
-    connection.execute(
+    """Its messages and its model go too; one that has nothing but a model was there as well."""
+    forgotten = connection.execute(
         "DELETE FROM conversation_models WHERE conversation_id = ?", (conversation_id,)
-    )
+    ).rowcount
     gone = connection.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,)).rowcount
-    return gone > 0
+    return gone + forgotten > 0
 
 
 # --- messages -------------------------------------------------------------------------------------
@@ -272,9 +266,17 @@ def _message(row: MessageRow, conversation_id: str) -> StoredMessage:
         position=position,
         message=_read(body, conversation_id, position),
         ref=None if ref is None else ModelRef(provider_id, wire_id),
-        usage=None if usage is None else _usage.validate_json(usage),
+        usage=None if usage is None else _cost(usage, conversation_id, position),
         created_at=created_at,
     )
+
+
+def _cost(usage: str, conversation_id: str, position: int) -> Usage:
+    try:
+        return _usage.validate_json(usage)
+    except ValidationError:
+        what = f"what message {position} of conversation '{conversation_id}' cost"
+        raise UnreadableError(what) from None
 
 
 def _read(body: str, conversation_id: str, position: int) -> Message:
@@ -289,10 +291,14 @@ def _read(body: str, conversation_id: str, position: int) -> Message:
 
 def _conversation(row: ConversationRow) -> Conversation:
     conversation_id, title, settings, count, created_at, updated_at = row
+    what = f"what conversation '{conversation_id}' keeps with it"
+    kept = json_of(what, settings)
+    if not isinstance(kept, dict):
+        raise UnreadableError(what)
     return Conversation(
         id=conversation_id,
         title=title,
-        settings=json.loads(settings),
+        settings=kept,
         messages=count,
         created_at=created_at,
         updated_at=updated_at,
@@ -305,11 +311,5 @@ def _title(title: str) -> str:
 
 def _number(cursor: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", cursor):
-        raise _bad_cursor()
+        raise cursors.bad_cursor()
     return int(cursor)
-
-
-def _bad_cursor() -> InvalidRequestError:
-    return InvalidRequestError(
-        "this cursor was not given by the page before", hint="start without a cursor"
-    )

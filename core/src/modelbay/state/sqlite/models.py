@@ -4,6 +4,16 @@ import sqlite3
 from collections.abc import Mapping
 
 from modelbay.state import limits, rules
+from modelbay.state.records import Page, RememberedModel
+from modelbay.state.sqlite import cursors
+
+_REMEMBERED = """
+    SELECT id, model, title, updated_at AS used FROM conversations
+    LEFT JOIN conversation_models ON conversation_id = id
+    UNION ALL
+    SELECT conversation_id, model, '', set_at FROM conversation_models
+    WHERE NOT EXISTS (SELECT 1 FROM conversations WHERE id = conversation_id)
+"""
 
 
 def model(connection: sqlite3.Connection, conversation_id: str) -> str | None:
@@ -45,6 +55,29 @@ def turn(
     if decided.write is not None:
         set_model(connection, conversation_id, decided.write, now)
     return decided
+
+
+def remembered(
+    connection: sqlite3.Connection, *, limit: int, cursor: str | None
+) -> Page[RememberedModel]:
+    """The last used first; the cursor is the place of the last one seen."""
+    place = cursors.after(cursor)
+    where = "WHERE (used, id) < (?, ?)" if place else ""
+    rows = connection.execute(
+        f"SELECT * FROM ({_REMEMBERED}) {where}"  # noqa: S608 - constants
+        " ORDER BY used DESC, id DESC LIMIT ?",
+        (*place, limit + 1),
+    ).fetchall()
+    items = tuple(
+        RememberedModel(conversation_id=name, model=kept, title=title, used_at=used)
+        for name, kept, title, used in rows[:limit]
+    )
+    more = len(rows) > limit
+    last = items[-1] if more else None
+    return Page(
+        items=items,
+        next=None if last is None else cursors.cursor(last.used_at, last.conversation_id),
+    )
 
 
 def models(connection: sqlite3.Connection) -> dict[str, int]:

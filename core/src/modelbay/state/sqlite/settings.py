@@ -2,21 +2,40 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from pydantic import JsonValue
 
 from modelbay.errors import InvalidRequestError
+from modelbay.refs import ModelRef
 from modelbay.state import limits
 from modelbay.state.favorites import Favorites, replaced
+from modelbay.state.sqlite.unreadable import UnreadableError, json_of
 
 FAVORITES = "favorite_models"
+_FORGET = "modelbay fav rm --all   # forgets the list; there is no other way to mend it"
 
 
 def favorites(connection: sqlite3.Connection) -> Favorites:
-    found = _value(connection, FAVORITES)
-    return () if found is None else tuple(json.loads(found))
+    """All as kept.
+
+    Raises:
+        UnreadableError: What is kept is no list of texts.
+    """
+    row = connection.execute("SELECT value FROM settings WHERE name = ?", (FAVORITES,)).fetchone()
+    return () if row is None else _kept_favorites(row[0])
+
+
+def replace_favorites(
+    connection: sqlite3.Connection, wanted: Sequence[ModelRef | str]
+) -> Favorites:
+    """The whole list anew, also where the old one cannot be read."""
+    try:
+        favorites(connection)
+    except UnreadableError:
+        connection.execute("DELETE FROM settings WHERE name = ?", (FAVORITES,))
+    return change_favorites(connection, partial(replaced, wanted=wanted))
 
 
 def change_favorites(
@@ -30,8 +49,18 @@ def change_favorites(
 
 
 def settings(connection: sqlite3.Connection) -> dict[str, JsonValue]:
-    rows = connection.execute("SELECT name, value FROM settings ORDER BY name")
-    return {FAVORITES: [], **{name: json.loads(value) for name, value in rows}}
+    """All by name.
+
+    Raises:
+        UnreadableError: One of them is no JSON.
+    """
+    found: dict[str, JsonValue] = {FAVORITES: []}
+    for name, value in connection.execute("SELECT name, value FROM settings ORDER BY name"):
+        if name == FAVORITES:
+            found[name] = list(_kept_favorites(value))
+        else:
+            found[name] = json_of(f"the setting '{name}'", value)
+    return found
 
 
 def set_setting(connection: sqlite3.Connection, name: str, value: JsonValue) -> JsonValue:
@@ -49,13 +78,13 @@ def set_settings(
     connection: sqlite3.Connection, values: Mapping[str, JsonValue]
 ) -> dict[str, JsonValue]:
     """Several at once; where one cannot be, the caller's transaction undoes all."""
-    before = frozenset(settings(connection))
+    before = _names(connection)
     for name, value in values.items():
         if name == FAVORITES:
-            change_favorites(connection, partial(replaced, wanted=_favorites(value)))
+            replace_favorites(connection, _favorites(value))
         else:
             _set(connection, name, value)
-    if not frozenset(settings(connection)) <= before:
+    if not _names(connection) <= before:
         _count(connection)
     return settings(connection)
 
@@ -84,9 +113,18 @@ def _count(connection: sqlite3.Connection) -> None:
     limits.count("settings", count, limits.SETTINGS)
 
 
-def _value(connection: sqlite3.Connection, name: str) -> str | None:
-    row = connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
-    return None if row is None else str(row[0])
+def _names(connection: sqlite3.Connection) -> frozenset[str]:
+    rows = connection.execute("SELECT name FROM settings")
+    return frozenset((FAVORITES, *(name for (name,) in rows)))
+
+
+def _kept_favorites(text: object) -> Favorites:
+    what = "the list of favourites"
+    value = json_of(what, text, _FORGET)
+    texts = [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+    if not isinstance(value, list) or len(texts) < len(value):
+        raise UnreadableError(what, _FORGET)
+    return tuple(texts)
 
 
 def _put(connection: sqlite3.Connection, name: str, value: str) -> None:

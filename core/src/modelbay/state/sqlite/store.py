@@ -20,7 +20,14 @@ from modelbay.models.frozen import JsonObject
 from modelbay.refs import ModelRef
 from modelbay.state import favorites, limits, rules
 from modelbay.state.favorites import Favorites
-from modelbay.state.records import Conversation, Found, NewMessage, Page, StoredMessage
+from modelbay.state.records import (
+    Conversation,
+    Found,
+    NewMessage,
+    Page,
+    RememberedModel,
+    StoredMessage,
+)
 from modelbay.state.rules import Turn
 from modelbay.state.sqlite import history, models, settings
 from modelbay.state.sqlite.database import Database
@@ -57,7 +64,7 @@ class SqliteStore:
         return await self._read(settings.favorites)
 
     async def set_favorites(self, wanted: Sequence[ModelRef | str]) -> Favorites:
-        return await self._favorites(partial(favorites.replaced, wanted=tuple(wanted)))
+        return await self._write(partial(settings.replace_favorites, wanted=tuple(wanted)))
 
     async def add_favorite(self, favorite: ModelRef | str) -> Favorites:
         return await self._favorites(partial(favorites.added, favorite=favorite))
@@ -108,6 +115,12 @@ class SqliteStore:
             models.turn, conversation_id=conversation_id, requested=requested, now=self._clock()
         )
         return await self._write(work)
+
+    async def conversation_models(
+        self, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[RememberedModel]:
+        work = partial(models.remembered, limit=limits.page(limit), cursor=_cursor(cursor))
+        return await self._read(work)
 
     async def models_in_use(self) -> dict[str, int]:
         return await self._read(models.models)
