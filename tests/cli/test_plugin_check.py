@@ -32,6 +32,7 @@ def acme(installation: Installation, tmp_path: Path) -> Path:
     return package
 
 
+@pytest.mark.soak
 def test_a_sound_plugin_is_gold_by_kind_and_by_distribution(
     acme: Path, invoke: Invoke, tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def test_its_project_is_small_and_says_all_that_is_read_without_importing(
     }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["acme", "a-long-name-of-a-kind-as-allowed"])
 @pytest.mark.parametrize("style", STYLES)
 def test_what_is_written_is_clean(style: Style, kind: str, tmp_path: Path) -> None:
@@ -151,6 +152,7 @@ def test_what_is_written_is_clean(style: Style, kind: str, tmp_path: Path) -> No
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("style", STYLES)
 def test_the_kit_is_green_at_once(style: Style, tmp_path: Path) -> None:
     write(plugin_name("acme"), style, tmp_path / "new")

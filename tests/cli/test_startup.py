@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from cli.conftest import SOURCES, Installation
+from cli.conftest import SOURCES, Installation, Invoke
 from modelbay_cli import ready
 from modelbay_cli.app import app
 
@@ -90,8 +90,8 @@ def test_the_ready_help_says_of_a_command_what_its_own_help_says(name: str) -> N
 
 
 @pytest.mark.parametrize("name", [*ready.COMMANDS, "config path", "config show", "config explain"])
-def test_every_command_has_examples(name: str, installation: Installation) -> None:
-    out = installation.run(*name.split(), "--help").stdout.decode()
+def test_every_command_has_examples(name: str, invoke: Invoke) -> None:
+    out = invoke(*name.split(), "--help").stdout
     head, _, examples = out.partition("Examples:\n")
     assert head.startswith(f"Usage: modelbay {name}")
     assert re.search(rf"^    .*modelbay {name}", examples, re.MULTILINE), out

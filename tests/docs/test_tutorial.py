@@ -37,7 +37,7 @@ def shell(bare_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
         shell.close()
 
 
-@pytest.mark.e2e
+@pytest.mark.soak
 def test_every_step_does_what_the_page_says(shell: Shell) -> None:
     for block in blocks(PAGE):
         if block.title:

@@ -20,7 +20,7 @@ from typing import Any
 import importlib_metadata
 import pytest
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.soak
 
 ROOT = Path(__file__).parents[2]
 FAKE = ROOT / "tests" / "cli" / "fake_backend.py"

@@ -15,7 +15,7 @@ import pytest
 
 from modelbay_cli.ready import VERSION
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.soak
 
 BOTH = ("modelbay", "modelbay-cli")
 

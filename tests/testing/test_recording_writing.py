@@ -133,6 +133,7 @@ def test_what_is_replayed_makes_the_same_events(
     assert isinstance(after[-1], Finish if fault is None or fault.rechunk_bytes else ErrorEvent)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_recording_becomes_a_test_that_passes(kind: str, tmp_path: Path) -> None:
     requests = [

@@ -236,6 +236,7 @@ def run(folder: Path, env: dict[str, str], level: Level, *changes: tuple[str, st
     return Report("acme", "modelbay-acme", "1.0", level, results, kit_digest(), "0.1.0")
 
 
+@pytest.mark.soak
 def test_a_sound_plugin_is_gold(tmp_path: Path, env: dict[str, str]) -> None:
     put(tmp_path)
     results = run_kit("acme_kit:target", "gold", env)
@@ -256,6 +257,7 @@ def test_a_broken_plugin_gets_the_level_below(tmp_path: Path, env: dict[str, str
     assert {r.check for r in found.results} == {*ALL["bronze"], *ALL["silver"]}
 
 
+@pytest.mark.soak
 def test_what_grows_with_every_turn_is_found(tmp_path: Path, env: dict[str, str]) -> None:
     found = run(
         tmp_path,
@@ -273,6 +275,7 @@ def test_what_grows_with_every_turn_is_found(tmp_path: Path, env: dict[str, str]
     assert found.level == "silver"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("target", "why"),
     [
@@ -288,6 +291,7 @@ def test_a_target_that_cannot_be_loaded_is_an_error(
         run_kit(target, "bronze", env)
 
 
+@pytest.mark.soak
 def test_a_target_that_is_none_breaks_every_check(tmp_path: Path, env: dict[str, str]) -> None:
     put(tmp_path)
     results = run_kit("acme_kit:nothing", "bronze", env)

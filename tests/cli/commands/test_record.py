@@ -97,6 +97,7 @@ def test_the_exit_code_is_the_commands(desk: OpenAISimulator, installation: Inst
     ]
 
 
+@pytest.mark.soak
 def test_a_program_of_another_kind_finds_the_relay_in_a_variable(
     desk: OpenAISimulator, installation: Installation
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_program_of_another_kind_finds_the_relay_in_a_variable(
     assert (done.stdout, found.request.target, found.end) == (b"200\n", "/v1/models", "complete")
 
 
+@pytest.mark.soak
 def test_the_file_with_the_relays_is_gone_afterwards(
     desk: OpenAISimulator, installation: Installation
 ) -> None:
@@ -122,6 +124,7 @@ def test_the_file_with_the_relays_is_gone_afterwards(
     assert installation.file.exists()
 
 
+@pytest.mark.soak
 def test_only_the_named_providers_are_recorded(
     desk: OpenAISimulator, installation: Installation
 ) -> None:
@@ -181,6 +184,7 @@ def test_a_signal_ends_the_command_and_loses_nothing(
     assert (last.request.target, last.answer, last.end) == ("/v1/chat/completions", None, "left")
 
 
+@pytest.mark.soak
 def test_one_command_records_and_writes_a_test_that_passes(
     desk: OpenAISimulator, installation: Installation, tmp_path: Path
 ) -> None:
@@ -204,6 +208,7 @@ def test_one_command_records_and_writes_a_test_that_passes(
     assert "2 passed" in run.stdout, run.stdout + run.stderr
 
 
+@pytest.mark.soak
 def test_replay_writes_a_test_and_serves_nothing(
     desk: OpenAISimulator, installation: Installation
 ) -> None:
@@ -383,6 +388,7 @@ def blocks(language: str) -> list[str]:
     return [part.partition("```")[0] for part in PAGE.split(f"```{language}\n")[1:]]
 
 
+@pytest.mark.soak
 def test_the_page_shows_commands_that_work(
     desk: OpenAISimulator, installation: Installation
 ) -> None:
@@ -404,6 +410,7 @@ def test_the_page_shows_commands_that_work(
     assert Path("test_desk.py").exists()
 
 
+@pytest.mark.soak
 def test_the_page_shows_python_that_works(
     desk: OpenAISimulator, installation: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -421,6 +428,7 @@ def test_the_page_shows_python_that_works(
     assert "Finish(reason='stop'" in replayed
 
 
+@pytest.mark.soak
 def test_nothing_is_left_running(desk: OpenAISimulator, installation: Installation) -> None:
     before = threading.active_count()
     with Recorder(Path("there")) as recorder:
