@@ -1,134 +1,37 @@
-"""Mirrors host/measuring.py, questions.py and ledger.py: models that are not what lists say."""
+"""Mirrors host/measuring.py, subject.py and questions.py: models that are not what lists say."""
 
-import json
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from host.sight import sees
+from host.pretended_models import Real, open_host, verified
 from modelbay.errors import (
     AuthenticationError,
     BackendError,
     BackendUnreachableError,
-    ContextLengthError,
     InvalidRequestError,
     ModelbayError,
+    ModelNotFoundError,
     UnsupportedFeatureError,
 )
 from modelbay.host.host import Host
-from modelbay.host.ledger import Ledger
 from modelbay.host.measuring import MEASURABLE
 from modelbay.host.questions import ANSWER_TOKENS
-from modelbay.models.capabilities import Facts, Measurement
+from modelbay.models.capabilities import Facts
 from modelbay.models.catalog import DiscoveredModel, ModelInfo
-from modelbay.models.chat import ChatRequest, ImagePart, JsonSchema
+from modelbay.models.chat import ChatRequest
 from modelbay.models.events import (
     Finish,
-    Notice,
     ReasoningDelta,
     StreamEvent,
     TextDelta,
     ToolCall,
-    Usage,
 )
 from modelbay.models.media import EmbedRequest, EmbedResult
-from modelbay.refs import ModelRef
 from pretend import config, host, plugin
 
 pytestmark = pytest.mark.anyio
-
-
-@dataclass
-class Real:
-    """What a model really does, whatever its list says.
-
-    Attributes:
-        cuts: A prompt that is too long is cut without a word instead of being refused.
-        tells: The server reports how many tokens it read.
-        template: Tokens around every message.
-    """
-
-    tools: bool = True
-    json_mode: bool = True
-    json_schema: bool = True
-    vision: bool = True
-    reasoning: bool = True
-    embeddings: bool = True
-    context: int = 8192
-    refuses: bool = True
-    cuts: bool = False
-    tells: bool = True
-    bytes_per_token: float = 2.0
-    template: int = 9
-    spent: list[int] = field(default_factory=list)
-
-    async def answer(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
-        tokens = int(sum(len(m.text) for m in request.messages) / self.bytes_per_token)
-        tokens += self.template
-        self.spent.append(tokens)
-        if tokens > self.context and not self.cuts:
-            raise ContextLengthError("the prompt is too long", status=400)
-        images = any(
-            isinstance(part, ImagePart)
-            for m in request.messages
-            if not isinstance(m.content, str)
-            for part in m.content
-        )
-        if self.refuses and (
-            (request.tools and not self.tools)
-            or (images and not self.vision)
-            or (request.reasoning_effort and not self.reasoning)
-        ):
-            raise InvalidRequestError("not supported by this model", status=400)
-        if self.reasoning:
-            yield ReasoningDelta("hm")
-        if request.tools and self.tools:
-            yield ToolCall("1", request.tools[0].name, '{"number": 4619}')
-        else:
-            yield TextDelta(self._text(request, images))
-        if self.tells:
-            yield Usage(min(tokens, self.context // 2) if tokens > self.context else tokens, 1)
-        yield Finish("stop")
-
-    def _text(self, request: ChatRequest, images: bool) -> str:
-        if isinstance(request.response_format, JsonSchema):
-            schema = request.response_format.schema_
-            if self.json_schema:
-                properties: Mapping[str, dict[str, list[int]]] = schema["properties"]  # type: ignore[assignment]
-                return json.dumps({name: p["enum"][0] for name, p in properties.items()})
-            return '{"answer": 1}' if self.json_mode else "Sure!"
-        if request.response_format is not None:
-            return '{"ok": true}' if self.json_mode else "Here you are: {}"
-        if images and self.vision:
-            return sees([m.model_dump(mode="json") for m in request.messages])
-        return "Hello."
-
-
-def open_host(home: Path, models: Mapping[str, tuple[Facts, Real]], digest: str = "d") -> Host:
-    async def discover_models() -> list[DiscoveredModel]:
-        return [
-            DiscoveredModel(wire_id=name, facts=facts, digest=f"{digest}-{name}")
-            for name, (facts, _) in models.items()
-        ]
-
-    def stream_chat(request: ChatRequest, model: ModelInfo) -> AsyncIterator[StreamEvent]:
-        return models[model.wire_id][1].answer(request)
-
-    async def embed(request: EmbedRequest, model: ModelInfo) -> EmbedResult:
-        if not models[model.wire_id][1].embeddings:
-            raise UnsupportedFeatureError("no embeddings here")
-        return EmbedResult(vectors=[[0.5] * 8 for _ in request.input])
-
-    module = plugin(discover_models=discover_models, stream_chat=stream_chat, embed=embed)
-    return host([config()], env={"MODELBAY_HOME": str(home)}, acme=module)
-
-
-async def verified(held: Host, model: str, **options: object) -> dict[str, bool | int | None]:
-    async with held.verify(f"desk/{model}", **options) as found:  # type: ignore[arg-type]
-        return {measurement.field: measurement.value async for measurement in found}
-
 
 ALL = Facts(
     tools=True, json_mode=True, json_schema=True, vision=True, reasoning=True, embeddings=True
@@ -224,59 +127,6 @@ async def test_the_user_knows_better_than_a_measurement(tmp_path: Path) -> None:
         ("tools", False),
         ("tools", True),
     ]
-
-
-@pytest.mark.parametrize(
-    ("claimed", "real"),
-    [
-        (16384, Real(context=4096, template=400)),  # the words alone do not make the count
-        (16384, Real(context=4096, template=400, cuts=True)),
-        (2048, Real(context=8192)),  # more modest than need be
-        (131_072, Real(context=4096)),  # too dear to be tried at once
-        (131_072, Real(context=4096, cuts=True)),
-        (16384, Real(context=4096, bytes_per_token=0.1)),  # no prompt comes near
-        (4000, Real(context=3000)),  # no round number
-    ],
-)
-async def test_a_context_is_found_whatever_is_claimed(
-    tmp_path: Path, claimed: int, real: Real
-) -> None:
-    async with open_host(tmp_path, {"m": (Facts(context_window=claimed), real)}) as held:
-        found = (await verified(held, "m", fields=("context_window",)))["context_window"]
-
-    assert isinstance(found, int)
-    assert abs(found - real.context) <= real.context * 0.05
-    assert len(real.spent) < 20
-
-
-async def test_a_claim_that_is_true_costs_two_large_prompts(tmp_path: Path) -> None:
-    """One that fits, and one that would show that there is more."""
-    real = Real(context=8192)
-    async with open_host(tmp_path, {"m": (Facts(context_window=8192), real)}) as held:
-        assert await verified(held, "m", fields=("context_window",)) == {"context_window": 8192}
-
-    assert [tokens for tokens in real.spent if tokens > 1000] == [
-        pytest.approx(8192, rel=0.02),
-        pytest.approx(10240, rel=0.02),
-    ]
-
-
-async def test_measuring_the_context_keeps_to_its_price(tmp_path: Path) -> None:
-    real = Real(context=1_000_000)
-    async with open_host(tmp_path, {"m": (Facts(), real)}) as held:
-        found = await verified(held, "m", fields=("context_window",), tokens_limit=20_000)
-
-    assert found == {"context_window": None}
-    assert sum(real.spent) <= 20_000 * 1.1
-
-
-async def test_what_settles_nothing_is_not_kept_as_an_answer(tmp_path: Path) -> None:
-    silent = (Facts(context_window=4096), Real(tells=False))
-    async with open_host(tmp_path, {"m": silent}) as held:
-        assert await verified(held, "m", fields=("context_window",)) == {"context_window": None}
-        known = (await held.resolve("desk/m")).capabilities
-
-    assert known.context_window == 4096
 
 
 class Told(Real):
@@ -376,19 +226,6 @@ async def test_half_an_answer_is_not_a_wrong_one(
 
     async with open_host(tmp_path, {"m": (Facts(), Endless())}) as held:
         assert await verified(held, "m", fields=(field,)) == {field: expected}
-
-
-async def test_a_notice_that_the_prompt_was_cut_is_believed(tmp_path: Path) -> None:
-    class Honest(Real):
-        async def answer(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
-            tokens = len(request.messages[0].text) // 2
-            if tokens > 1024:
-                yield Notice("truncated", "cut")
-            yield Usage(min(tokens, 1024), 1)
-            yield Finish("length")
-
-    async with open_host(tmp_path, {"m": (Facts(context_window=4096), Honest())}) as held:
-        assert await verified(held, "m", fields=("context_window",)) == {"context_window": 1024}
 
 
 @pytest.mark.parametrize(
@@ -507,88 +344,58 @@ async def test_embeddings_that_fail_are_not_embeddings_that_are_refused(
         assert await verified(held, "m", fields=("embeddings",)) == {"embeddings": expected}
 
 
-def test_every_measurable_field_is_a_fact() -> None:
-    assert set(MEASURABLE) <= set(Facts.model_fields)
+class Pathless(Real):
+    """Its server has no path for chat, and answers as it does to a model it has not."""
+
+    async def answer(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        raise ModelNotFoundError("Not Found", status=404)
+        yield
 
 
-# --- the ledger -----------------------------------------------------------------------------------
+def open_without_embeddings(home: Path, real: Real) -> Host:
+    async def discover_models() -> list[DiscoveredModel]:
+        return [DiscoveredModel(wire_id="m", digest="d")]
 
-REF = ModelRef("desk", "a/b:c")
-TOOLS = Measurement(field="tools", value=True, evidence="called", at=1.0)
+    def stream_chat(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        return real.answer(request)
 
+    async def embed(request: EmbedRequest) -> EmbedResult:
+        raise ModelNotFoundError("Not Found", status=404)
 
-def entry(**fields: object) -> DiscoveredModel:
-    return DiscoveredModel.model_validate({"wire_id": "a/b:c", **fields})
-
-
-LISTED = entry(facts={"tools": True, "context_window": 4096}, size_bytes=7)
+    module = plugin(discover_models=discover_models, stream_chat=stream_chat, embed=embed)
+    return host([config()], env={"MODELBAY_HOME": str(home)}, acme=module)
 
 
 @pytest.mark.parametrize(
-    ("later", "known"),
+    ("fields", "expected"),
     [
-        (LISTED, True),
-        (entry(), True),  # says less, and nothing else
-        (LISTED.model_copy(update={"state": "loaded", "quantization": "Q4_K_M"}), True),
-        (LISTED.model_copy(update={"evidence": {"tools": "/props"}, "name": "B"}), True),
-        (entry(facts={"tools": True, "vision": True}, size_bytes=7), True),
-        (entry(facts={"context_window": 6000}, loaded_context=6000), True),  # what it has got
-        (entry(facts={"context_window": 6000}), False),  # configured anew
-        (entry(facts={"tools": False}), False),
-        (entry(size_bytes=8), False),
-        (entry(origin="remote"), False),
-        (entry(digest="d"), False),
+        (("tools", "embeddings", "context_window"), (True, None, 8192)),
+        (("embeddings", "context_window"), (None, 8192)),  # nothing was answered before
+        (("embeddings",), (None,)),
     ],
 )
-def test_without_a_digest_the_listed_entry_says_whether_it_is_the_same_model(
-    tmp_path: Path, later: DiscoveredModel, known: bool
+async def test_a_path_for_embeddings_that_is_not_there_is_no_missing_model(
+    tmp_path: Path, fields: tuple[str, ...], expected: tuple[object, ...]
 ) -> None:
-    """Servers say more of a model once it is in memory, where measuring has brought it."""
-    Ledger(tmp_path).write(REF, LISTED, [TOOLS])
+    async with open_without_embeddings(tmp_path, Real()) as held:
+        found = await verified(held, "m", fields=fields)
 
-    assert Ledger(tmp_path).read(REF, later) == ((TOOLS,) if known else ())
-
-
-def test_what_was_said_once_is_held_against_a_later_entry(tmp_path: Path) -> None:
-    """Also if the entry of the last measurement did not say it."""
-    ledger = Ledger(tmp_path)
-    ledger.write(REF, LISTED, [TOOLS])
-    ledger.write(REF, entry(), [TOOLS])
-
-    assert ledger.read(REF, entry(size_bytes=8)) == ()
+    assert tuple(found.values()) == expected
 
 
-def test_another_model_s_measurements_go_when_this_one_is_measured(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    ledger.write(REF, entry(digest="old"), [TOOLS])
-    vision = Measurement(field="vision", value=False, evidence="refused", at=1.0)
-    ledger.write(REF, entry(digest="new"), [vision])
+async def test_a_path_for_chat_that_is_not_there_leaves_the_embeddings(tmp_path: Path) -> None:
+    async with open_host(tmp_path, {"m": (Facts(), Pathless())}) as held:
+        found = await verified(held, "m")
 
-    assert ledger.read(REF, entry(digest="new")) == (vision,)
+    assert found == dict.fromkeys(MEASURABLE) | {"embeddings": True}
 
 
-def test_fields_that_were_not_measured_again_stay(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    vision = Measurement(field="vision", value=False, evidence="refused", at=1.0)
-    again = Measurement(field="tools", value=False, evidence="text", at=2.0)
-    ledger.write(REF, entry(), [TOOLS, vision])
-    ledger.write(REF, entry(), [again])
-
-    assert ledger.read(REF, entry()) == (again, vision)
+@pytest.mark.parametrize("field", MEASURABLE)
+async def test_a_model_that_answers_on_no_path_is_a_missing_one(tmp_path: Path, field: str) -> None:
+    async with open_without_embeddings(tmp_path, Pathless()) as held:
+        with pytest.raises(ModelNotFoundError):
+            await verified(held, "m", fields=(field,))
 
 
-def test_the_same_name_on_another_provider_is_another_model(tmp_path: Path) -> None:
-    """S0-17: what is kept of a model is kept under its whole ref."""
-    ledger = Ledger(tmp_path)
-    ledger.write(REF, entry(), [TOOLS])
-
-    assert ledger.read(ModelRef("lab", "a/b:c"), entry()) == ()
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[1]"])
-def test_a_damaged_page_says_nothing(tmp_path: Path, text: str) -> None:
-    Ledger(tmp_path).write(REF, entry(), [TOOLS])
-    [page] = (tmp_path / "measured").iterdir()
-    page.write_text(text)
-
-    assert Ledger(tmp_path).read(REF, entry()) == ()
+def test_every_measurable_field_is_a_fact() -> None:
+    assert set(MEASURABLE) <= set(Facts.model_fields)

@@ -27,6 +27,9 @@ from modelbay.host.host import Host
 from modelbay.host.measuring import MEASURABLE
 from modelbay.models.capabilities import Capabilities
 from modelbay.models.provider import ProviderConfig
+from modelbay.testing.connection import ClientGone
+from modelbay.testing.exchange import Exchange
+from modelbay.testing.simulator import Simulator
 from pretend import config, host
 
 pytestmark = pytest.mark.anyio
@@ -182,9 +185,7 @@ async def liars(home: Path) -> AsyncIterator[tuple[Host, Bay]]:
     bay = Bay()
     with ExitStack() as servers:
         models, truths = _ollama()
-        # Words of one kind are so many tokens each, as they are to every real tokenizer.
-        same = ollama.Knobs(bytes_per_token=2.0)
-        server = servers.enter_context(ollama.OllamaSimulator(models, "0.24.0", knobs=same))
+        server = servers.enter_context(ollama.OllamaSimulator(models, "0.24.0"))
         bay.add("ollama", "ollama", server.base_url, truths)
         (single, *routed), truths = _llamacpp()
         one = servers.enter_context(llamacpp.LlamaCppSimulator([single]))
@@ -273,3 +274,106 @@ async def test_twelve_models_whose_servers_lie_are_put_right_and_explained(tmp_p
     assert all(told.values())
     assert len({ref.partition("/")[0] for ref in told}) >= 4
     assert 1 - len(wrong) / fields >= 0.95, wrong
+
+
+# --- the context of servers that are hard to measure ----------------------------------------------
+
+
+class Bare(Simulator):
+    """What many small servers are: a list, chat, and 404 in their own words for the rest.
+
+    Args:
+        fails: How it takes a prompt of more than 3,000 words.
+    """
+
+    def __init__(self, fails: str) -> None:
+        super().__init__()
+        self._fails = fails
+        self.route("GET", "/v1/models")(self._list)
+        self.route("POST", "/v1/chat/completions")(self._chat)
+
+    async def no_route(self, exchange: Exchange, *, path_known: bool) -> None:
+        await exchange.json({"detail": "Not Found"}, 404)
+
+    async def _list(self, exchange: Exchange) -> None:
+        await exchange.json({"object": "list", "data": [{"id": "m", "object": "model"}]})
+
+    async def _chat(self, exchange: Exchange) -> None:
+        words = exchange.request.body.count(b"a ") + 1
+        if words > 3000:
+            if self._fails == "closes":
+                exchange.abort()
+                raise ClientGone("without an answer")
+            await exchange.json({"error": {"message": "CUDA out of memory"}}, 500)
+            return
+        await exchange.start_stream("text/event-stream")
+        await exchange.sse({"choices": [{"index": 0, "delta": {"content": "hi"}}]})
+        await exchange.sse({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        usage = {"prompt_tokens": words + 10, "completion_tokens": 1, "total_tokens": words + 11}
+        await exchange.sse({"choices": [], "usage": usage})
+        await exchange.sse("[DONE]")
+        await exchange.end()
+
+
+@pytest.mark.parametrize("fails", ["closes", "no memory"])
+async def test_a_server_of_chat_alone_that_fails_at_long_prompts_is_measured_to_the_end(
+    tmp_path: Path, fails: str
+) -> None:
+    with Bare(fails) as server:
+        provider = config("bare", "openai", baseUrl=f"{server.base_url}/v1")
+        openai_plugin: Any = modelbay_openai.plugin
+        env = {"MODELBAY_HOME": str(tmp_path)}
+        async with (
+            host([provider], env=env, openai=openai_plugin) as held,
+            held.verify("bare/m") as found,
+        ):
+            measured = {each.field: each.value async for each in found}
+
+    assert tuple(measured) == MEASURABLE
+    assert measured["embeddings"] is None
+    assert isinstance(measured["context_window"], int)
+    assert abs(measured["context_window"] - 3010) <= 3010 * 0.03
+
+
+async def _ollama_context(
+    home: Path, server: ollama.OllamaSimulator
+) -> tuple[bool | int | None, int | None, str]:
+    """What `verify` measures, what counts after it, and why."""
+    provider = config("ol", "ollama", baseUrl=server.base_url)
+    module: Any = modelbay_ollama.plugin
+    async with host([provider], env={"MODELBAY_HOME": str(home)}, ollama=module) as held:
+        async with held.verify("ol/m:1b", fields=("context_window",)) as found:
+            [(value, evidence)] = [(each.value, each.evidence) async for each in found]
+        await held.refresh(force=True)
+        return value, (await held.resolve("ol/m:1b")).capabilities.context_window, evidence
+
+
+@pytest.mark.parametrize("version", ["0.24.0", "0.35.0"])  # older ones do not tell it
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_right_context_stays_where_prompts_are_not_counted_alike(
+    tmp_path: Path, version: str, seed: int
+) -> None:
+    """The simulator as it is by default: each conversation is so many tokens as it draws."""
+    for name, parameters in (("told", {"num_ctx": 4096}), ("untold", {})):
+        model = ollama.SimulatedModel("m:1b", parameters=parameters)
+        with ollama.OllamaSimulator([model], version, seed=seed) as server:
+            value, known, evidence = await _ollama_context(tmp_path / name, server)
+
+        assert (value, known) == (None, 4096), evidence
+        assert "not settled" in evidence
+
+
+@pytest.mark.parametrize("version", ["0.9.0", "0.24.0", "0.35.0"])
+@pytest.mark.parametrize("bytes_per_token", [2.0, 3.41, 5.9])
+async def test_a_wrong_context_is_put_right_where_prompts_are_counted_alike(
+    tmp_path: Path, version: str, bytes_per_token: float
+) -> None:
+    """As every real tokenizer counts words of one kind."""
+    model = ollama.SimulatedModel("m:1b", parameters={"num_ctx": 4096})
+    lie = replace(model, parameters={"num_ctx": 16384})
+    knobs = ollama.Knobs(bytes_per_token=bytes_per_token)
+    models = [replace(model, listed_as=lie)]
+    with ollama.OllamaSimulator(models, version, knobs=knobs) as server:
+        value, known, evidence = await _ollama_context(tmp_path, server)
+
+    assert (value, known) == (4096, 4096), evidence
