@@ -1,11 +1,12 @@
 """`python -m benchmarks`: all figures in one run."""
 
-from benchmarks import gateway, host, native, startup, stream
+from benchmarks import discovery, gateway, host, misbehaving, native, startup, stream
 from benchmarks.measure import table
 
 
 def main() -> None:
-    print(table([*startup.run(), *host.run(), *stream.run(), *native.run(), *gateway.run()]))
+    parts = (startup, misbehaving, discovery, host, stream, native, gateway)
+    print(table([found for part in parts for found in part.run()]))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from modelbay.testing.simulator import Exchange, Simulator
 
 BASE = "python -c pass"
 MODELS = 5_000
+WARM_OVER_VERSION = 3.0
 BARS = {
     "modelbay --version": 4.0,
     "modelbay --help": 4.0,
@@ -23,8 +24,11 @@ BARS = {
 
 
 def run(rounds: int = 9) -> list[Ratio]:
-    """``--version``, ``--help`` and a warm ``models`` against a bare interpreter, in CPU."""
-    program = _program()
+    """``--version``, ``--help`` and a warm ``models`` against a bare interpreter, in CPU.
+
+    The warm one against ``--version`` too: what a list costs beside the program itself.
+    """
+    program = find_program()
     version, helped, warm = BARS
     with TemporaryDirectory() as home:
         env = {**os.environ, "MODELBAY_HOME": home}
@@ -36,10 +40,13 @@ def run(rounds: int = 9) -> list[Ratio]:
             warm: partial(child_cpu_s, [program, "models"], 5, env),
         }
         costs = take_turns(cases, rounds)
-    return [ratio(name, BASE, bar, costs) for name, bar in BARS.items()]
+    return [
+        *(ratio(name, BASE, bar, costs) for name, bar in BARS.items()),
+        ratio(warm, version, WARM_OVER_VERSION, costs),
+    ]
 
 
-def _program() -> str:
+def find_program() -> str:
     beside = Path(sys.executable).with_name("modelbay")
     program = str(beside) if beside.exists() else shutil.which("modelbay")
     if program is None:

@@ -1,7 +1,9 @@
 """Mirrors modelbay_llamacpp/discovery.py and probe.py: what a look at a server finds."""
 
 import math
+from typing import Literal
 
+import anyio
 import pytest
 
 from modelbay.errors import (
@@ -65,7 +67,7 @@ async def test_a_single_model_server_has_one_loaded_model(bay: OpenBay) -> None:
                 details={"tags": ["demo"], "parameters": 120768, "slots": 2},
             ),
         )
-        assert asked(sim) == ["GET /props", "GET /v1/models"]
+        assert sorted(asked(sim)) == ["GET /props", "GET /v1/models"]
 
 
 async def test_json_and_grammars_work_with_any_model(bay: OpenBay) -> None:
@@ -153,7 +155,7 @@ async def test_a_router_lists_every_model_and_loads_none(bay: OpenBay) -> None:
         assert {name: model.state for name, model in found.items()} == dict.fromkeys(
             "abc", "unloaded"
         )
-        assert asked(sim) == ["GET /props", "GET /v1/models"]
+        assert sorted(asked(sim)) == ["GET /props", "GET /v1/models"]
         assert sim.loads == {}
 
 
@@ -257,6 +259,35 @@ async def test_what_was_learned_of_a_template_lasts_as_long_as_the_model_runs(
 
 
 # --- keys, prefixes, other servers ---------------------------------------------------------------
+
+
+class AsksForBoth(LlamaCppSimulator):
+    """Answers the first question when the second one has come."""
+
+    async def admit(self, exchange: Exchange) -> bool:
+        await self.wait_until_async(lambda: len(self.requests) > 1)
+        return await super().admit(exchange)
+
+
+async def test_both_answers_are_waited_for_at_once(bay: OpenBay) -> None:
+    """A server that takes 1 s for an answer would never be listed otherwise."""
+    with AsksForBoth([SimulatedModel("tiny")]) as sim:
+        assert (await bay(sim.base_url).discover()).keys() == {"tiny"}
+
+
+@pytest.mark.parametrize("fault", [Fault(hang=True), Fault(status=500), Fault(cut_after_bytes=2)])
+@pytest.mark.parametrize("mode", ["single", "router"])
+async def test_a_list_that_was_read_is_not_lost_to_missing_props(
+    bay: OpenBay, mode: Literal["single", "router"], fault: Fault
+) -> None:
+    with LlamaCppSimulator([SimulatedModel("tiny")], mode) as sim:
+        sim.inject(fault, path="/props")
+        with anyio.fail_after(1.0):
+            found = await bay(sim.base_url, probeTimeoutS=1.0).discover()
+
+    assert {name: model.state for name, model in found.items()} == {
+        "tiny": "loaded" if mode == "single" else "unloaded"
+    }
 
 
 async def test_a_missing_key_is_an_authentication_error(bay: OpenBay) -> None:

@@ -2,13 +2,14 @@
 
 import json
 
+import anyio
 import pytest
 
 from modelbay.errors import AuthenticationError, BackendError, WrongServerError
 from modelbay.models.capabilities import Facts
 from modelbay.models.catalog import DiscoveredModel
 from modelbay.models.manage import Show
-from modelbay.testing.simulator import Exchange, Simulator
+from modelbay.testing.simulator import Exchange, Fault, Simulator
 from modelbay_llamacpp import plugin as llamacpp
 from plugins.llamaswap.bay import OpenBay
 from plugins.llamaswap.serving import Scripted, entry, process, refused
@@ -140,7 +141,7 @@ async def test_discovery_asks_two_lists_and_never_a_model(bay: OpenBay) -> None:
 
         paths = sim.paths()
     assert len(models) == 100
-    assert paths == ["GET /v1/models", "GET /running"]
+    assert sorted(paths) == ["GET /running", "GET /v1/models"]
 
 
 async def test_running_decides_the_state_and_the_list_s_status_does_not(bay: OpenBay) -> None:
@@ -163,6 +164,32 @@ async def test_without_running_the_list_s_status_is_what_there_is(bay: OpenBay) 
     with Scripted([entry("a", status={"value": "loaded"}), entry("b")]) as sim:
         sim.answer("/running", "404 page not found\n", 404, method="GET")
         models = await bay(sim.base_url).discover()
+
+    assert {name: model.state for name, model in models.items()} == {"a": "loaded", "b": "unknown"}
+
+
+class AsksForBoth(Scripted):
+    """Answers the first question when the second one has come."""
+
+    async def admit(self, exchange: Exchange) -> bool:
+        await self.wait_until_async(lambda: len(self.requests) > 1)
+        return await super().admit(exchange)
+
+
+async def test_both_lists_are_waited_for_at_once(bay: OpenBay) -> None:
+    """A llama-swap that takes 1 s for an answer would never be listed otherwise."""
+    with AsksForBoth([entry("a")], [process("a")]) as sim:
+        models = await bay(sim.base_url).discover()
+
+    assert {name: model.state for name, model in models.items()} == {"a": "loaded"}
+
+
+@pytest.mark.parametrize("fault", [Fault(hang=True), Fault(status=500), Fault(cut_after_bytes=2)])
+async def test_a_list_that_was_read_is_not_lost_to_what_runs(bay: OpenBay, fault: Fault) -> None:
+    with Scripted([entry("a", status={"value": "loaded"}), entry("b")], [process("b")]) as sim:
+        sim.inject(fault, path="/running")
+        with anyio.fail_after(1.0):
+            models = await bay(sim.base_url, probeTimeoutS=1.0).discover()
 
     assert {name: model.state for name, model in models.items()} == {"a": "loaded", "b": "unknown"}
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import anyio
 import pytest
 
 from modelbay.errors import AuthenticationError, BackendUnreachableError, WrongServerError
@@ -126,6 +127,39 @@ async def test_describing_ends_with_the_time_for_a_look_and_goes_on_at_the_next(
 
     assert first.keys() == second.keys() == {"qwen3:8b", "llama3:latest"}
     assert all(model.facts.tools is not None for model in second.values())
+
+
+@pytest.mark.parametrize("path", ["/api/version", "/api/ps"])
+async def test_a_list_that_was_read_is_not_lost_to_a_silent_path(bay: OpenBay, path: str) -> None:
+    with OllamaSimulator([QWEN, LLAMA]) as sim:
+        sim.inject(Fault(hang=True), path=path)
+        with anyio.fail_after(1.0):
+            found = await bay(sim.base_url, probeTimeoutS=1.0).discover()
+
+    assert found.keys() == {"qwen3:8b", "llama3:latest"}
+
+
+async def test_a_list_that_was_read_does_not_wait_for_a_silent_root(bay: OpenBay) -> None:
+    """A version that fails is a reason to ask what else answers here, as long as there is time."""
+    with OllamaSimulator([QWEN, LLAMA]) as sim:
+        sim.inject(Fault(status=500), path="/api/version")
+        for path in ("/", "/v1/models", "/running"):
+            sim.inject(Fault(hang=True), path=path)
+        with anyio.fail_after(1.0):
+            found = await bay(sim.base_url, probeTimeoutS=1.0).discover()
+
+    assert found.keys() == {"qwen3:8b", "llama3:latest"}
+
+
+async def test_describing_has_only_the_time_that_the_list_has_left(bay: OpenBay) -> None:
+    with OllamaSimulator([QWEN, LLAMA], version="0.12.11") as sim:
+        sim.inject(Fault(delay_head_s=0.5), path="/api/tags")
+        sim.inject(Fault(hang=True), path="/api/show")
+        with anyio.fail_after(1.0):
+            found = await bay(sim.base_url, probeTimeoutS=1.0).discover()
+
+        assert found.keys() == {"qwen3:8b", "llama3:latest"}
+        assert "/api/show" in {request.path for request in sim.requests}
 
 
 # --- names ---------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Fixtures: providers that are opened and closed."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
 import pytest
@@ -11,11 +12,13 @@ from plugins.openai.bay import Bay, OpenBay
 
 @pytest.fixture
 async def bay() -> AsyncIterator[OpenBay]:
-    """Opens providers: ``bay(base_url, apiKey=..., server=...)``."""
+    """Opens providers: ``bay(base_url, apiKey=..., clock=...)``."""
     async with AsyncExitStack() as stack:
 
-        def open_bay(base_url: str, **config: object) -> Bay:
-            resources = HostResources({})
+        def open_bay(
+            base_url: str, *, clock: Callable[[], float] = time.monotonic, **config: object
+        ) -> Bay:
+            resources = HostResources({}, clock=clock)
             stack.push_async_callback(resources.aclose)
             return Bay(base_url, resources, **config)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import anyio
+
 from modelbay.context import ProviderContext
 from modelbay.errors import BackendBusyError
 from modelbay.models.capabilities import Facts
@@ -22,6 +24,8 @@ from modelbay_llamacpp.wire import (
     start_options,
 )
 
+_ASKING = 0.8  # of the time a look may take; the rest is for what was read
+
 
 async def discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
     """List the models with all that the two answers tell about them.
@@ -31,8 +35,9 @@ async def discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
     """
     config.options(provider)  # a wrong key in the file should not wait for the first chat
     known = memory(provider)
+    until = anyio.current_time() + provider.config.probe_timeout_s * _ASKING
     try:
-        server = await look(provider)
+        server = await look(provider, until=until)
     except BackendBusyError:
         if known.single:
             return [model.model_copy(update={"state": "loading"}) for model in known.single]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import anyio
 import msgspec
 
 from modelbay.client.http import fetch_json, open_stream, raise_for_status, read_body
@@ -11,8 +12,10 @@ from modelbay.context import ProviderContext
 from modelbay.errors import (
     BackendBusyError,
     BackendError,
+    ModelbayError,
     ModelNotFoundError,
     ProtocolError,
+    StreamInterruptedError,
     WrongServerError,
 )
 from modelbay_llamacpp.config import at
@@ -46,7 +49,8 @@ class Server:
     """What a look has shown.
 
     Attributes:
-        props: ``None`` on servers too old to have them.
+        props: ``None`` on servers too old to have them; in a look with an end, also if they failed
+            or came too late.
     """
 
     mode: Mode
@@ -54,11 +58,19 @@ class Server:
     entries: tuple[Entry, ...]
 
 
-async def look(provider: ProviderContext, *, rescan: bool = False) -> Server:
+async def look(
+    provider: ProviderContext, *, rescan: bool = False, until: float | None = None
+) -> Server:
     """Ask for ``/props`` and the model list; two requests, neither of which loads anything.
+
+    They are asked side by side, so that a slow server is not waited for twice.
 
     The mode is read from ``role`` in ``/props``; the 404 of a management route would not tell
     (trap 1). Only where there are no props do the list's entries decide.
+
+    Args:
+        until: For a look with an end: from when on a list that says itself that it is llama.cpp's
+            does not wait for the props any longer, as `anyio.current_time` counts.
 
     Raises:
         WrongServerError: Something else answers.
@@ -66,8 +78,7 @@ async def look(provider: ProviderContext, *, rescan: bool = False) -> Server:
         AuthenticationError: It wants a key.
         BackendError: It cannot be asked.
     """
-    props = await _server_props(provider)
-    entries = await list_models(provider, rescan=rescan)
+    props, entries = await _props_and_list(provider, rescan, until)
     ours = props is not None or any(entry.owned_by == "llamacpp" for entry in entries)
     if not ours or any(entry.owned_by == "llama-swap" for entry in entries):
         raise await _wrong_server(provider, entries)
@@ -77,6 +88,46 @@ async def look(provider: ProviderContext, *, rescan: bool = False) -> Server:
     else:
         mode = "router" if any(entry.status is not None for entry in entries) else "single"
     return Server(mode, props, entries)
+
+
+async def _props_and_list(
+    provider: ProviderContext, rescan: bool, until: float | None
+) -> tuple[Props | None, tuple[Entry, ...]]:
+    """Both answers. If both fail, it is the props that say why."""
+    props: Props | None = None
+    entries: tuple[Entry, ...] = ()
+    is_ours = False
+    failures: list[ModelbayError] = []  # out of the group, which would wrap them
+
+    async def ask_props() -> None:
+        nonlocal props
+        try:
+            props = await _server_props(provider)
+        except ModelbayError as exc:
+            failures.insert(0, exc)
+            if not _is_ill(exc):
+                tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask_props)
+        try:
+            entries = await list_models(provider, rescan=rescan)
+        except ModelbayError as exc:
+            failures.append(exc)
+        is_ours = any(entry.owned_by == "llamacpp" for entry in entries)
+        if until is not None and is_ours:
+            tasks.cancel_scope.deadline = until
+    enough = until is not None and is_ours  # to do without props
+    if failures and not (enough and _is_ill(failures[0])):
+        raise failures[0]
+    return props, entries
+
+
+def _is_ill(exc: ModelbayError) -> bool:
+    """Something failed; not that the server is loading, wants a key or is another one."""
+    if isinstance(exc, BackendBusyError) or not isinstance(exc, BackendError):
+        return False
+    return isinstance(exc, StreamInterruptedError) or (exc.status or 0) >= 500
 
 
 def entry_of(provider: ProviderContext, server: Server, name: str) -> Entry:

@@ -1,9 +1,13 @@
 """The models of a llama-swap as modelbay lists them. Two requests, and none that loads anything."""
 
+import logging
 from collections.abc import Sequence
 from typing import cast
 
+import anyio
+
 from modelbay.context import ProviderContext
+from modelbay.errors import ModelbayError
 from modelbay.models.capabilities import Facts
 from modelbay.models.catalog import DiscoveredModel, ModelState
 from modelbay.models.frozen import JsonObject
@@ -13,6 +17,9 @@ from modelbay_llamaswap.inventory import Running, list_models, list_running
 from modelbay_llamaswap.memory import memory
 from modelbay_llamaswap.wire import VIRTUAL, Entry, Props, model_state
 
+log = logging.getLogger("modelbay.llamaswap")
+
+_ASKING = 0.8  # of the time a look may take; the rest is for what was read
 _LIST = "/v1/models"
 _PROPS = "/upstream/.../props of the running model"
 _TASK_KEYS = ("task", "tasks", "type", "kind", "use", "tags", "capabilities", "pipeline_tag")
@@ -37,10 +44,40 @@ _TASKS = {
 
 
 async def discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
-    """List the models with all that the two answers tell about them."""
+    """List the models with all that the two answers tell about them.
+
+    They are asked for side by side, and only the list must come: without the other one, the states
+    are what the list says.
+
+    Raises:
+        WrongServerError: Something else answers.
+        BackendError: It cannot be asked.
+    """
     config.options(provider)  # a wrong key in the file should not wait for the first chat
-    entries = await list_models(provider)
-    return describe(provider, entries, await list_running(provider))
+    until = anyio.current_time() + provider.config.probe_timeout_s * _ASKING
+    running = Running([], known=False)
+    failure: ModelbayError | None = None
+    entries: tuple[Entry, ...] = ()
+
+    async def ask_running() -> None:
+        nonlocal running
+        try:
+            running = await list_running(provider)
+        except ModelbayError as exc:
+            log.debug("provider '%s': what runs is not known: %s", provider.id, exc)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask_running)
+        try:
+            entries = await list_models(provider)
+        except ModelbayError as exc:
+            failure = exc  # out of the group, which would wrap it
+            tasks.cancel_scope.cancel()
+        else:
+            tasks.cancel_scope.deadline = until
+    if failure is not None:
+        raise failure
+    return describe(provider, entries, running)
 
 
 def describe(

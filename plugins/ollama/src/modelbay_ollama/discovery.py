@@ -1,11 +1,14 @@
 """The models of a server as modelbay lists them. Never loads one."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import Sequence
 from functools import partial
+from typing import TypeVar
 
 import anyio
 
+from modelbay.client.http import JSON_LIMIT
 from modelbay.context import ProviderContext
 from modelbay.errors import BackendError, BackendUnreachableError, ModelbayError
 from modelbay.models.capabilities import Capabilities, Facts, TableRow
@@ -33,11 +36,14 @@ from modelbay_ollama.table import GUESS, TABLE, estimated_window, in_table, row_
 from modelbay_ollama.versions import parse_version, reaches
 from modelbay_ollama.window import Windows, windows
 
+T = TypeVar("T")
+
 log = logging.getLogger("modelbay.ollama")
 
 TAGS = "api/tags"
 SMALL_ANSWER = 64 * 1024
 SHOW_SHARE = 0.6  # of the time a look may take, for describing models one by one
+ASKING = 0.8  # of that time, for all that is asked; the rest is for what was read
 
 
 async def discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
@@ -45,13 +51,15 @@ async def discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
 
     Three requests side by side; servers before 0.30 are asked for each model too, once for each
     digest, and only while the time for a look lasts. The next look goes on where this one ended.
+    Only the list must come.
 
     Raises:
         WrongServerError: Something else answers.
         BackendError: It cannot be asked.
     """
     chosen = config.options(provider)  # a wrong key in the file should not wait for the first chat
-    tags, running = await look(provider)
+    until = anyio.current_time() + provider.config.probe_timeout_s * ASKING
+    tags, running = await look(provider, until=until)
     known = memory(provider)
     if provider.base_url.endswith("/v1"):
         log.warning("provider '%s': the native API has no /v1; it was taken off", provider.id)
@@ -61,7 +69,8 @@ async def discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
     loaded = running.models or [] if running is not None else None
     found = list(entries.values())
     sharing = _may_share(found, loaded or [])
-    await _describe(provider, [e for e in found if _is_undescribed(e) or e.name in sharing])
+    undescribed = [e for e in found if _is_undescribed(e) or e.name in sharing]
+    await _describe(provider, undescribed, until=until)
     models = [_model(provider, entry, loaded) for entry in found]
     for runner in loaded or []:
         remember_window(provider, runner.name, runner)
@@ -79,47 +88,79 @@ async def described(
     return _resolver(provider).capabilities(_model(provider, entry, loaded))
 
 
-async def look(provider: ProviderContext) -> tuple[Tags, Running | None]:
+async def look(
+    provider: ProviderContext, *, until: float | None = None
+) -> tuple[Tags, Running | None]:
     """The installed models, and the loaded ones where the server says; its version is remembered.
+
+    Args:
+        until: From when on a list that was read waits for nothing else, as `anyio.current_time`
+            counts.
 
     Raises:
         WrongServerError: Something else answers.
         BackendError: It cannot be asked.
     """
     try:
-        return await _look(provider)
+        return await _look(provider, until)
     except BackendUnreachableError:
         other = _other_loopback(provider)
         if other is None:
             raise
         memory(provider).base = other
         try:
-            return await _look(provider)
+            return await _look(provider, until)
         except BackendError:
             memory(provider).base = ""
             raise
 
 
-async def _look(provider: ProviderContext) -> tuple[Tags, Running | None]:
-    questions: list[Callable[[], Awaitable[object]]] = [
-        partial(ask, provider, "GET", TAGS, into=Tags),
-        partial(ask, provider, "GET", "api/version", into=VersionBody, limit=SMALL_ANSWER),
-        partial(ask, provider, "GET", "api/ps", into=Running, limit=RUNNING_LIMIT),
-    ]
-    tags, version, running = await side_by_side(questions)
+async def _look(provider: ProviderContext, until: float | None) -> tuple[Tags, Running | None]:
+    tags: object = None
+    version: object = None  # stays so if it came too late
+    running: object = None
+
+    async with anyio.create_task_group() as tasks:
+
+        async def ask_version() -> None:
+            nonlocal version
+            version = await _heard(provider, "api/version", VersionBody, SMALL_ANSWER)
+
+        async def ask_running() -> None:
+            nonlocal running
+            running = await _heard(provider, "api/ps", Running, RUNNING_LIMIT)
+
+        tasks.start_soon(ask_version)
+        tasks.start_soon(ask_running)
+        tags = await _heard(provider, TAGS, Tags, JSON_LIMIT)
+        if until is not None and isinstance(tags, Tags):
+            tasks.cancel_scope.deadline = until
     if isinstance(version, VersionBody):
         memory(provider).saw(parse_version(version.version))
-    if isinstance(tags, Tags) and isinstance(version, VersionBody):
+    if isinstance(tags, Tags) and (version is None or isinstance(version, VersionBody)):
         return tags, running if isinstance(running, Running) else None
     failure = tags if isinstance(tags, ModelbayError) else version
     assert isinstance(failure, ModelbayError)  # one of the two is no answer
     if isinstance(failure, BackendError) and (failure.status or 0) not in (401, 403, 429, 503):
-        other = await wrong_server(provider, failure)
+        other = None
+        ends = until if until is not None and isinstance(tags, Tags) else math.inf
+        with anyio.CancelScope(deadline=ends):
+            other = await wrong_server(provider, failure)
         if other is not None:
             raise other from failure
     if not isinstance(tags, Tags):
         raise failure
     return tags, running if isinstance(running, Running) else None
+
+
+async def _heard(
+    provider: ProviderContext, path: str, into: type[T], limit: int
+) -> T | ModelbayError:
+    """An answer, or why there is none."""
+    try:
+        return await ask(provider, "GET", path, into=into, limit=limit)
+    except ModelbayError as exc:
+        return exc
 
 
 def _other_loopback(provider: ProviderContext) -> str | None:
@@ -169,7 +210,9 @@ def _shown_key(entry: Listed) -> str:
     return entry.digest or entry.name
 
 
-async def _describe(provider: ProviderContext, entries: Sequence[Listed]) -> None:
+async def _describe(
+    provider: ProviderContext, entries: Sequence[Listed], *, until: float = math.inf
+) -> None:
     """Ask for each model not asked for before, until the time is up; what came is remembered."""
     known = memory(provider)
     missing = {
@@ -187,7 +230,8 @@ async def _describe(provider: ProviderContext, entries: Sequence[Listed]) -> Non
         )
         known.keep_shown(key, shown)
 
-    with anyio.move_on_after(provider.config.probe_timeout_s * SHOW_SHARE):
+    share_s = provider.config.probe_timeout_s * SHOW_SHARE
+    with anyio.CancelScope(deadline=min(until, anyio.current_time() + share_s)):
         results = await side_by_side([partial(one, key, entry) for key, entry in missing.items()])
         for result in results:
             if isinstance(result, ModelbayError):

@@ -26,6 +26,7 @@ from modelbay_openai.looks import Look, look
 from modelbay_openai.memory import memory
 
 _GLOB = frozenset("*?[")
+_ASKING = 0.8  # of the time a look may take; the rest is for what was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class _Listed:
 
 async def discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
     """List the models with all that is told about them; one request, and for some servers two more.
+
+    Only the list must come. What else is asked ends while there is still time to hand it over.
 
     Raises:
         WrongServerError: There is no model list at this address, or a server that was only
@@ -51,14 +54,15 @@ async def discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
             for name in provider.config.models
             if not _GLOB.intersection(name)
         ]
+    until = provider.resources.monotonic() + provider.config.probe_timeout_s * _ASKING
     listed = await _list(provider)
     if chosen.server is not None and not provider.config.implicit:
         server = BY_NAME[chosen.server]
     else:
-        server = await recognise(provider, listed.entries, listed.headers)
+        server = await recognise(provider, listed.entries, listed.headers, until)
         if provider.config.implicit and chosen.server not in (None, server.name):
             raise _wrong(provider, server.title)
-    seen = await look(provider, server)
+    seen = await look(provider, server, until)
     known = memory(provider)
     known.saw(server, seen.version)
     more = known.details()

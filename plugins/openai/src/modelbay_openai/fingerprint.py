@@ -11,6 +11,7 @@ from modelbay.errors import BackendError
 from modelbay_openai.address import by_host, is_local, native
 from modelbay_openai.dialects import BY_NAME, BY_OWNER, SERVERS, UNKNOWN, Server
 from modelbay_openai.listing import Entry
+from modelbay_openai.memory import memory
 
 PEEK_S = 0.5
 _PEEK_BYTES = 256 * 1024
@@ -18,12 +19,18 @@ _LM_STUDIO_ROOT = b"Unexpected endpoint or method"  # its 200 for any path it do
 
 
 async def recognise(
-    provider: ProviderContext, entries: Sequence[Entry], headers: Mapping[str, str]
+    provider: ProviderContext,
+    entries: Sequence[Entry],
+    headers: Mapping[str, str],
+    until: float | None = None,
 ) -> Server:
     """The server behind a list, by host name, by a header of its own, or by its owner.
 
     Only a local server whose list names no owner, an empty one at most, is asked one thing more,
-    its root.
+    its root. A root that is silent is no sign that the server is another one than it was.
+
+    Args:
+        until: When nothing more may be asked, on the host's clock.
     """
     hosted = by_host(provider.base_url)
     if hosted is not UNKNOWN:
@@ -38,21 +45,33 @@ async def recognise(
         found = BY_OWNER.get(owners.pop())
         if found is not None:
             return found
-    if (
-        owners <= {""}
-        and is_local(provider.base_url)
-        and _LM_STUDIO_ROOT in await peek(provider, "")
-    ):
-        return BY_NAME["lmstudio"]
+    if owners <= {""} and is_local(provider.base_url):
+        lm_studio = BY_NAME["lmstudio"]
+        root = await peek(provider, "", until)
+        if root is None:
+            return lm_studio if memory(provider).server is lm_studio else UNKNOWN
+        if _LM_STUDIO_ROOT in root:
+            return lm_studio
     return UNKNOWN
 
 
-async def peek(provider: ProviderContext, path: str) -> bytes:
-    """The beginning of an answer outside of the API, if it is a good one; never an error."""
+async def peek(provider: ProviderContext, path: str, until: float | None = None) -> bytes | None:
+    """The beginning of an answer outside of the API, empty unless it is a good one.
+
+    ``None`` if no answer has come; never an error.
+
+    Args:
+        until: When it must have come, on the host's clock; `PEEK_S` at most.
+    """
+    limit_s = PEEK_S
+    if until is not None:
+        limit_s = min(limit_s, until - provider.resources.monotonic())
+        if limit_s <= 0:
+            return None
     head = bytearray()
     try:
         async with open_stream(
-            provider, "GET", native(provider, path), deadline_s=PEEK_S
+            provider, "GET", native(provider, path), deadline_s=limit_s
         ) as response:
             if response.status != 200:
                 return b""
@@ -62,13 +81,15 @@ async def peek(provider: ProviderContext, path: str) -> bytes:
                     if len(head) >= _PEEK_BYTES:
                         break
     except BackendError:
-        return b""  # a sign that is missing; the others decide
+        return None  # a sign that is missing; the others decide
     return bytes(head)
 
 
-async def peek_json(provider: ProviderContext, path: str) -> Mapping[str, object]:
+async def peek_json(
+    provider: ProviderContext, path: str, until: float | None = None
+) -> Mapping[str, object]:
     """The same for a JSON object; empty if it is none."""
-    body = await peek(provider, path)
+    body = await peek(provider, path, until) or b""
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

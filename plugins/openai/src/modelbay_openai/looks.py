@@ -28,10 +28,14 @@ class Look:
     only_loaded: str | None = None
 
 
-async def look(provider: ProviderContext, server: Server) -> Look:
-    """Ask a server what only it can tell."""
+async def look(provider: ProviderContext, server: Server, until: float) -> Look:
+    """Ask a server what only it can tell; what has not come by then is missing.
+
+    Args:
+        until: On the host's clock.
+    """
     known = _LOOKS.get(server.name)
-    return Look() if known is None else await known(provider)
+    return Look() if known is None else await known(provider, until)
 
 
 async def server_version(provider: ProviderContext, server: Server) -> str | None:
@@ -42,12 +46,12 @@ async def server_version(provider: ProviderContext, server: Server) -> str | Non
     return None
 
 
-async def _vllm(provider: ProviderContext) -> Look:
-    return Look(version=_version(await peek_json(provider, "version")))
+async def _vllm(provider: ProviderContext, until: float) -> Look:
+    return Look(version=_version(await peek_json(provider, "version", until)))
 
 
-async def _sglang(provider: ProviderContext) -> Look:
-    info = await peek_json(provider, "get_model_info")
+async def _sglang(provider: ProviderContext, until: float) -> Look:
+    info = await peek_json(provider, "get_model_info", until)
     generates = flag(info.get("is_generation"))
     return Look(
         common=(
@@ -60,10 +64,10 @@ async def _sglang(provider: ProviderContext) -> Look:
     )
 
 
-async def _lm_studio(provider: ProviderContext) -> Look:
+async def _lm_studio(provider: ProviderContext, until: float) -> Look:
     """REST API v1 came with 0.4.0, v0 with 0.3.6."""
     for path, key in (("api/v1/models", "models"), ("api/v0/models", "data")):
-        listed = (await peek_json(provider, path)).get(key)
+        listed = (await peek_json(provider, path, until)).get(key)
         if isinstance(listed, list):
             entries: dict[str, Entry] = {}
             for entry in listed:
@@ -83,18 +87,18 @@ def _lm_studio_names(entry: Entry) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
-async def _tabby(provider: ProviderContext) -> Look:
+async def _tabby(provider: ProviderContext, until: float) -> Look:
     """The model in memory; with an admin key the list holds all on disk."""
-    entry = await peek_json(provider, "v1/model")
+    entry = await peek_json(provider, "v1/model", until)
     name = entry.get("id")
     if not isinstance(name, str):
         return Look()
     return Look(entries={name: entry}, where="/v1/model", only_loaded=name)
 
 
-async def _kobold(provider: ProviderContext) -> Look:
-    can = await peek_json(provider, "api/extra/version")
-    context = await peek_json(provider, "api/extra/true_max_context_length")
+async def _kobold(provider: ProviderContext, until: float) -> Look:
+    can = await peek_json(provider, "api/extra/version", until)
+    context = await peek_json(provider, "api/extra/true_max_context_length", until)
     return Look(
         version=_version(can),
         common=(
@@ -115,7 +119,7 @@ def _version(answer: Mapping[str, object]) -> str | None:
 
 
 _UNDERSTANDS = {"vision": "has_image_understanding", "audio": "has_audio_understanding"}
-_LOOKS: Mapping[str, Callable[[ProviderContext], Awaitable[Look]]] = {
+_LOOKS: Mapping[str, Callable[[ProviderContext, float], Awaitable[Look]]] = {
     "vllm": _vllm,
     "sglang": _sglang,
     "lmstudio": _lm_studio,
