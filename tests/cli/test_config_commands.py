@@ -440,3 +440,38 @@ def test_null_is_no_value_and_the_way_to_remove_is_said(
 
 def test_a_key_that_a_provider_does_not_have_is_not_said_to_be_removed(invoke: Invoke) -> None:
     assert invoke("providers", "unset", "desk", "foo").stdout == "foo of desk was not set\n"
+
+
+# --- defaultModel ---------------------------------------------------------------------------------
+
+
+def test_a_default_model_is_written_with_its_provider(
+    installation: Installation, invoke: Invoke
+) -> None:
+    """S0-72: as `modelbay default` does."""
+    result = invoke("config", "set", "defaultModel", "slow")
+
+    assert (result.exit_code, result.stdout) == (0, "defaultModel is set\n")
+    assert json.loads(installation.file.read_text())["defaultModel"] == "desk/slow"
+
+
+def test_a_default_model_that_nobody_has_is_refused(
+    installation: Installation, invoke: Invoke
+) -> None:
+    before = installation.file.read_text()
+
+    refused = invoke("config", "set", "defaultModel", "no-such")
+    same = invoke("default", "no-such")
+
+    assert refused.exit_code == same.exit_code != 0
+    assert (refused.stdout, refused.stderr) == ("", same.stderr)
+    assert installation.file.read_text() == before
+
+
+def test_a_default_model_of_a_provider_that_is_down_is_believed(
+    installation: Installation, invoke: Invoke
+) -> None:
+    installation.configure({"id": "desk"}, {"id": "lab", "mode": "down"})
+
+    assert invoke("config", "set", "defaultModel", "lab/x").exit_code == 0
+    assert json.loads(installation.file.read_text())["defaultModel"] == "lab/x"

@@ -278,3 +278,64 @@ def test_with_nothing_kept_nobody_is_asked(installation: Installation, invoke: I
     )
     assert installation.notes == []
     assert not (installation.home / "data").exists()
+
+
+def test_one_that_only_remembers_a_model_is_listed_too(talks: Installation, invoke: Invoke) -> None:
+    """Set before anything was said, or left by an old version."""
+    invoke("conversations", "model", "later", "desk/slow")
+
+    first = invoke("conversations", "list", "-n", "1", "--json")
+    document = json.loads(invoke("conversations", "--json").stdout)
+
+    assert [each["conversationId"] for each in document["conversations"]] == [
+        "later",
+        "three",
+        "two",
+        "one",
+    ]
+    assert document["conversations"][0] == {
+        "conversationId": "later",
+        "model": "desk/slow",
+        "resolvable": True,
+        "fallback": None,
+        "title": "",
+    }
+    assert json.loads(first.stdout)["conversations"] == document["conversations"][:1]
+    assert invoke("history", "rm", "-y", "later").exit_code == 0
+    assert "later" not in invoke("conversations").stdout
+
+
+def test_alone_it_is_no_empty_list(installation: Installation, invoke: Invoke) -> None:
+    invoke("conversations", "model", "later", "desk/slow")
+
+    result = invoke("conversations")
+    assert ("desk/slow" in result.stdout, result.stderr) == (True, "")
+
+
+def test_a_turn_and_the_listings_offer_the_same_instead_of_a_model_that_is_gone(
+    installation: Installation, invoke: Invoke
+) -> None:
+    """S2-21: also where a kept list is not what the server says now."""
+    installation.put("first")
+    assert invoke("chat", "--conversation", "trip", "-m", "desk/first", "hi").exit_code == 0
+    installation.put("second")
+    assert "desk/second" in invoke("models").stdout  # and so they are kept
+    installation.put("third")
+
+    remembered = json.loads(invoke("conversations", "model", "trip", "--json").stdout)
+    [listed] = json.loads(invoke("conversations", "--json").stdout)["conversations"]
+    turn = invoke("chat", "-c", "go on")
+
+    assert remembered["fallback"] == listed["fallback"] == "desk/third"
+    assert "hint: modelbay chat --conversation trip -m desk/third" in turn.stderr
+
+
+def test_an_empty_name_is_a_usage_error(invoke: Invoke) -> None:
+    for arguments in (
+        ("chat", "--conversation", "", "hi"),
+        ("conversations", "model", ""),
+        ("conversations", "model", "", "desk/echo"),
+    ):
+        result = invoke(*arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "it is empty" in result.stderr

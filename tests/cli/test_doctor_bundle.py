@@ -42,6 +42,31 @@ PLACES = (
     "a server's error that repeats the key",
     "a server's product name",
     "what a kept list remembers",
+    "auth of a plugin's own object",
+    "a plugin's own object under a telling name",
+    "a label that is a DSN",
+    "a DSN in a header",
+    "a DSN under an unknown key",
+    "the name of an unknown key",
+    "the id of a model that is a DSN",
+)
+# Where each is planted in a file in which nothing is right.
+WRONG_PLACES = (
+    "password of an address of a foreign scheme",
+    "token of an address of a foreign scheme",
+    "token with a slash that is not encoded",
+    "password of a DSN",
+    "query of a DSN",
+    "a kind that is a DSN",
+    "a label of a provider that is wrong",
+    "an id that is a DSN",
+    "a header that is no text",
+    "a variable's name that is a DSN",
+    "an unknown key at the top",
+    "the name of an unknown key at the top",
+    "the default provider",
+    "the default model",
+    "a wrapper's settings",
 )
 
 
@@ -49,6 +74,7 @@ PLACES = (
 def secrets() -> dict[str, str]:
     made = {place: f"zq{number:02d}-Geheim_{number * 7919}" for number, place in enumerate(PLACES)}
     made["token of a DSN with odd characters"] = "zq99/Ge:heim@x%"
+    made["the name of an unknown key"] = "zq98-Geheim-98"  # with a '_' the file would be wrong
     return made
 
 
@@ -92,7 +118,16 @@ def planted(installation: Installation, secrets: dict[str, str]) -> Any:
          "sidecarUrl": f"http://u:{s[PLACES[15]]}@side"},
         {"id": "k10", **lab, "baseUrl": refusing.url, "apiKey": echo},
         {"id": "k11", **lab, "baseUrl": impostor.url},
-        {"id": "k12", "kind": "fake"},
+        {"id": "k12", "kind": "fake", "extra": {"auth": s["auth of a plugin's own object"]},
+         "oauth": {"value": s["a plugin's own object under a telling name"]},
+         "label": f"openai://{s['a label that is a DSN']}@h"},
+        {"id": "k13", **lab, "baseUrl": boasting.url, "label": "thirteen",
+         "headers": {"X-Where": f"fake://{s['a DSN in a header']}@h"}},
+        {"id": "k14", **lab, "baseUrl": boasting.url,
+         "elsewhere": f"ftp://{s['a DSN under an unknown key']}@h/x",
+         f"ssh://{s['the name of an unknown key']}@h": 1},
+        {"id": "k15", **lab, "baseUrl": boasting.url,
+         "models": {f"fake://{s['the id of a model that is a DSN']}@h": {"tools": True}}},
     ]  # fmt: skip
     installation.file.write_text(json.dumps({"providers": entries, "$schema": "x"}))
     installation.setenv("K3_VARIABLE", s["apiKeyEnv's variable"])
@@ -132,13 +167,46 @@ def planted(installation: Installation, secrets: dict[str, str]) -> Any:
         lab_server.stop()
 
 
+@pytest.fixture
+def wrong_secrets() -> dict[str, str]:
+    return {place: f"xv{number:02d}-Geheim_{number}" for number, place in enumerate(WRONG_PLACES)}
+
+
+@pytest.fixture
+def planted_wrongly(installation: Installation, wrong_secrets: dict[str, str]) -> Installation:
+    """A file that every check has something to say about."""
+    s = iter(wrong_secrets.values())
+    entries: list[Any] = [
+        {"id": "w1", "kind": "fake", "baseUrl": f"ftp://q:{next(s)}@h/x"},
+        {"id": "w2", "kind": "fake", "baseUrl": f"mailto://{next(s)}@h"},
+        {"id": "w3", "kind": "fake", "baseUrl": f"fake://a/b{next(s)}@h"},
+        f"fake://u:{next(s)}@h#w4",
+        f"fake://token@h/?x={next(s)}#w5",
+        {"id": "w6", "kind": f"openai://{next(s)}@h"},
+        {"id": "w7", "kind": "fake", "label": f"openai://{next(s)}@h", "probeTimeoutS": "fast"},
+        {"id": f"fake://{next(s)}@h", "kind": "fake"},
+        {"id": "w9", "kind": "fake", "headers": {"X": [f"fake://{next(s)}@h"]}},
+        {"id": "w10", "kind": "fake", "apiKeyEnv": f"fake://{next(s)}@h", "enabled": "x"},
+    ]
+    top = {
+        "theme": f"fake://{next(s)}@h",
+        f"fake://{next(s)}@h": 1,
+        "defaultProvider": f"fake://{next(s)}@h",
+        "defaultModel": f"fake://{next(s)}@h/m",
+        "wrappers": [f"no-such:url=http://u:{next(s)}@h"],
+    }
+    assert next(s, None) is None
+    installation.file.write_text(json.dumps({"providers": entries, **top}))
+    return installation
+
+
 def contents(path: Path) -> dict[str, str]:
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name).decode() for name in archive.namelist()}
 
 
-def test_a_bundle_holds_none_of_25_planted_secrets(
+def test_a_bundle_holds_none_of_the_planted_secrets(
     planted: Installation, invoke: Invoke, secrets: dict[str, str], tmp_path: Path
 ) -> None:
     path = tmp_path / "report.zip"
@@ -146,7 +214,7 @@ def test_a_bundle_holds_none_of_25_planted_secrets(
     result = invoke("doctor", "--bundle", str(path))
 
     assert result.exit_code == 1, result.output
-    assert len(set(secrets.values())) == len(PLACES) == 25
+    assert len(set(secrets.values())) == len(PLACES) == 32
     files = contents(path)
     whole = "\n".join(files.values()) + path.read_bytes().decode("latin-1")
     found = [
@@ -161,7 +229,9 @@ def test_the_planted_secrets_are_where_the_program_sees_them(
     planted: Installation, invoke: Invoke, secrets: dict[str, str]
 ) -> None:
     """Else their absence would prove nothing."""
-    rows = json.loads(invoke("providers", "list", "--json").stdout)
+    listed = invoke("providers", "list", "--json")
+    assert listed.exit_code == 0, listed.stderr
+    rows = json.loads(listed.stdout)
     assert [row["id"] for row in rows if row["key"]] == [
         "k1", "k3", "k4", "k5", "k6", "k10", "k12", "tower", "k2",
     ]  # fmt: skip
@@ -172,10 +242,48 @@ def test_the_planted_secrets_are_where_the_program_sees_them(
     assert found["provider k11"] == "another_product"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [("doctor",), ("doctor", "--json"), ("config", "check"), ("providers", "list", "--json")],
-)
+PRINTING = [
+    ("doctor",),
+    ("doctor", "--json"),
+    ("config", "check"),
+    ("config", "check", "--json"),
+    ("config", "explain"),
+    ("config", "explain", "--json"),
+    ("config", "show"),
+    ("config", "show", "--json"),
+]
+
+
+@pytest.mark.parametrize("arguments", PRINTING)
+def test_of_a_file_in_which_nothing_is_right_no_secret_is_printed_either(
+    planted_wrongly: Installation,
+    invoke: Invoke,
+    wrong_secrets: dict[str, str],
+    arguments: tuple[str, ...],
+) -> None:
+    result = invoke(*arguments)
+
+    assert result.exit_code != 0
+    assert [place for place, secret in wrong_secrets.items() if secret in result.output] == []
+
+
+def test_nor_is_one_of_its_secrets_in_a_bundle(
+    planted_wrongly: Installation,
+    invoke: Invoke,
+    wrong_secrets: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "report.zip"
+    invoke("doctor", "--bundle", str(path))
+
+    whole = "".join(contents(path).values())
+    assert [place for place, secret in wrong_secrets.items() if secret in whole] == []
+    found = {f["fix"] for f in json.loads(contents(path)["report.json"])["findings"]}
+    assert "modelbay providers set w1 baseUrl http://h/x" in found
+    assert any(fix.startswith("modelbay config edit   # /providers/5/kind: ") for fix in found)
+
+
+@pytest.mark.parametrize("arguments", [*PRINTING, ("providers", "list", "--json")])
 def test_what_is_printed_holds_none_of_them_either(
     planted: Installation, invoke: Invoke, secrets: dict[str, str], arguments: tuple[str, ...]
 ) -> None:
@@ -262,6 +370,8 @@ def test_a_bundle_that_cannot_be_written_is_an_error_with_a_hint(
         ("key sk-abcdefgh12345 in", "key *** in"),
         ("Authorization: Bearer xyz.abc", "Authorization: Bearer ***"),
         ("http://u:p@h:1/x?api_key=zz&b=1", "http://***@h:1/x?api_key=***&b=1"),
+        ("at 'ftp://q:a/b@c@h/x' and http://h/", "at 'ftp://***@h/x' and http://h/"),
+        ("write KIND://TOKEN@HOST:PORT", "write KIND://TOKEN@HOST:PORT"),
         ("/home/sam/x", "~/x"),
     ],
 )
@@ -272,11 +382,20 @@ def test_known_and_likely_secrets_are_blotted_out(text: str, shown: str) -> None
 
 
 def test_a_member_with_a_telling_name_is_blotted_out_whatever_it_holds() -> None:
-    value = {"password": "p", "apiKeyEnv": "NAME", "token": None, "keys": [{"cookie": "c"}, 1]}
+    value = {
+        "password": "p",
+        "apiKeyEnv": "NAME",
+        "token": None,
+        "keys": [{"cookie": "c"}, 1],
+        "auth": {"scheme": ["a", "b"]},
+        "author": "Sam",
+    }
 
     assert Redaction([]).value(value) == {
         "password": "***",
         "apiKeyEnv": "NAME",
         "token": None,
         "keys": [{"cookie": "***"}, 1],
+        "auth": {"scheme": ["***", "***"]},
+        "author": "Sam",
     }

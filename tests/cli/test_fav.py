@@ -244,3 +244,74 @@ def test_without_a_command_json_is_that_of_the_list(
     assert invoke("fav", "--json").stdout == listed.stdout
     assert json.loads(listed.stdout)
     assert invoke("fav", "--json", "list").exit_code == 2
+
+
+# --- a damaged list -------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["{not json", '[1,null,"desk/echo"]'])
+def damaged(two: Installation, invoke: Invoke, request: pytest.FixtureRequest) -> Installation:
+    invoke("fav", "add", "desk/echo")
+    file = sqlite3.connect(two.home / "data" / "state.db")
+    with file:
+        file.execute(
+            "UPDATE settings SET value = ? WHERE name = 'favorite_models'", [request.param]
+        )
+    file.close()
+    return two
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fav",),
+        ("fav", "list"),
+        ("fav", "list", "--json"),
+        ("fav", "add", "desk/slow"),
+        ("fav", "rm", "desk/echo"),
+        ("fav", "move", "desk/echo"),
+    ],
+)
+def test_a_damaged_list_is_an_error_with_the_file_and_what_to_type(
+    damaged: Installation, invoke: Invoke, arguments: tuple[str, ...]
+) -> None:
+    result = invoke(*arguments)
+
+    state = damaged.home / "data" / "state.db"
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"error: {state}: the list of favourites cannot be read, and has been left as it is\n"
+        "hint: modelbay fav rm --all   # forgets the list; there is no other way to mend it\n"
+    )
+
+
+def test_models_are_listed_without_a_damaged_list_and_this_is_said(
+    damaged: Installation, invoke: Invoke
+) -> None:
+    for arguments in (("models",), ("models", "echo"), ("models", "--json")):
+        result = invoke(*arguments)
+        assert (result.exit_code, "desk/echo" in result.stdout) == (0, True)
+        assert result.stderr.startswith("warning: favourites cannot be read: ")
+
+
+def test_doctor_names_a_damaged_list_and_its_fix_mends_it(
+    damaged: Installation, invoke: Invoke
+) -> None:
+    [found] = json.loads(invoke("doctor", "--json").stdout)["findings"]
+    assert (found["level"], found["code"]) == ("error", "state_damaged")
+    state = damaged.home / "data" / "state.db"
+    assert found["message"] == f"{state} is damaged (the list of favourites cannot be read)"
+    assert found["fix"].startswith("modelbay fav rm --all ")
+
+    mended = invoke("fav", "rm", "--all")
+
+    assert (mended.exit_code, mended.stdout) == (0, "there are no favourites any more\n")
+    assert json.loads(invoke("doctor", "--json").stdout)["findings"] == []
+    assert invoke("fav", "add", "desk/slow").exit_code == 0
+
+
+def test_all_are_removed_or_those_that_are_named(two: Installation, invoke: Invoke) -> None:
+    assert invoke("fav", "rm", "--all").stdout == "there are no favourites any more\n"
+    assert not (two.home / "data").exists()
+    assert invoke("fav", "rm").exit_code == 2
+    assert invoke("fav", "rm", "--all", "desk/echo").exit_code == 2

@@ -160,8 +160,13 @@ def _wire_ids(path: str) -> list[str]:
 
 def _favorites(current: str) -> Iterator[Candidate]:
     for (value,) in _rows("SELECT value FROM settings WHERE name = 'favorite_models'"):
-        for ref in json.loads(value):
-            yield ref, "favourite"
+        try:
+            found = json.loads(value)
+        except (ValueError, TypeError, RecursionError):
+            return  # a damaged list says nothing
+        for ref in found if isinstance(found, list) else ():
+            if isinstance(ref, str):
+                yield ref, "favourite"
 
 
 def _conversations(current: str) -> Iterator[Candidate]:

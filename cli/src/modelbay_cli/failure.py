@@ -59,8 +59,11 @@ def exit_code_of(exc: BaseException, invocation: Invocation) -> int:
 
 
 def tell(exc: ModelbayError) -> None:
-    """An error's message and hint on stderr."""
-    _say(exc.message, exc.hint)
+    """An error's message and hint on stderr; what the user wrote in them may be a DSN."""
+    from modelbay_cli.secrecy import Veil
+
+    veil = Veil()
+    _say(veil.text(exc.message), veil.text(exc.hint) if exc.hint else None)
 
 
 def _say(message: str, hint: str | None) -> None:

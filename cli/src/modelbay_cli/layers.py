@@ -1,6 +1,5 @@
 """Every value of the configuration with where it comes from, and secrets made unreadable."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -8,11 +7,11 @@ from typing import Any, Literal, TypeAlias
 from modelbay import Host, ProviderConfig
 from modelbay.config import Locations
 from modelbay_cli.output import shown_url
+from modelbay_cli.secrecy import is_secret
 
 Layer: TypeAlias = Literal["flag", "file", "environment", "stored", "discovered", "default"]
 
 SET = "(set)"
-_SECRET = re.compile(r"key|token|secret|passw|credential|authorization", re.IGNORECASE)
 # Fields of a provider with the names they have in the file.
 _FIELDS = {
     name: str(info.serialization_alias or info.alias or name)
@@ -139,12 +138,12 @@ def shown(config: ProviderConfig) -> dict[str, Any]:
 
 def _without_secrets(name: str, value: object) -> object:
     """A plugin's own key: nobody here knows what it means, so its name decides."""
+    if is_secret(name) and not name.lower().endswith("env"):
+        return SET
     if isinstance(value, dict):
         return {inner: _without_secrets(inner, held) for inner, held in value.items()}
     if isinstance(value, list):
         return [_without_secrets(name, held) for held in value]
-    if _SECRET.search(name) and not name.lower().endswith("env"):
-        return SET
     if isinstance(value, str) and "://" in value:
         return shown_url(value)
     return value

@@ -15,6 +15,13 @@ def _verbose(ctx: click.Context, parameter: click.Parameter, value: int) -> None
     set_verbosity(ctx.ensure_object(Invocation), value)
 
 
+def not_empty(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """For what names something: nothing is named by an empty text."""
+    if value == "":
+        raise click.BadParameter("it is empty", ctx, parameter)
+    return value
+
+
 verbose_option = click.option(
     "-v",
     "--verbose",

@@ -82,7 +82,8 @@ def schema() -> dict[str, Any]:
             "wrappers": {
                 "type": "array",
                 "items": {"type": "string"},
-                "description": "Installed wrappers that are switched on.",
+                "description": "Installed wrappers that are switched on, each NAME or"
+                " NAME:SETTINGS, the outermost first.",
             },
         },
         "additionalProperties": False,

@@ -15,7 +15,7 @@ import pytest
 
 from modelbay.errors import InvalidRequestError, ModelbayError
 from modelbay.refs import ModelRef
-from modelbay.state import limits
+from modelbay.state import RememberedModel, limits
 from modelbay.state.rules import Turn
 from modelbay.state.sqlite.store import SqliteStore
 
@@ -399,3 +399,40 @@ def test_after_a_fork_both_processes_use_the_store(path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_after_a_fork_memory_is_a_copy() -> None:
     assert forked() == ["('desk/before', 'desk/child')", "('desk/before', 'desk/parent')"]
+
+
+# --- conversations with their models --------------------------------------------------------------
+
+
+async def test_conversations_that_remember_a_model_alone_are_listed_with_the_others(
+    path: Path,
+) -> None:
+    now = itertools.count(1.0)
+    async with SqliteStore(path, clock=lambda: next(now)) as store:
+        await store.create_conversation("talk", title="Talk")
+        await store.set_conversation_model("bare", "old")
+        await store.create_conversation("silent")
+        await store.set_conversation_model("talk", "desk/a")
+        await store.set_conversation_model("bare2", "desk/b")
+        await store.set_conversation_model("gone", "desk/c")
+        await store.set_conversation_model("gone", None)
+
+        page = await store.conversation_models()
+        found: list[RememberedModel] = []
+        cursor: str | None = None
+        for _ in range(10):
+            one = await store.conversation_models(limit=1, cursor=cursor)
+            found += one.items
+            cursor = one.next
+            if cursor is None:
+                break
+        with pytest.raises(InvalidRequestError, match="this cursor was not given"):
+            await store.conversation_models(cursor="nowhere")
+
+    assert page.items == (
+        RememberedModel(conversation_id="bare2", model="desk/b", used_at=5.0),
+        RememberedModel(conversation_id="silent", model=None, used_at=3.0),
+        RememberedModel(conversation_id="bare", model="old", used_at=2.0),
+        RememberedModel(conversation_id="talk", model="desk/a", title="Talk", used_at=1.0),
+    )
+    assert (tuple(found), page.next) == (page.items, None)

@@ -16,6 +16,7 @@ from modelbay_cli.options import (
     deadline_option,
     events_option,
     examples,
+    not_empty,
     refresh_option,
     verbose_option,
 )
@@ -43,6 +44,7 @@ from modelbay_cli.talk import Talk, chosen, readable, terminal_lines
     "--conversation",
     "conversation_id",
     metavar="ID",
+    callback=not_empty,
     help="Go on with this conversation, and keep what is said; a new one if there is none.",
 )
 @click.option("-c", "--continue", "goes_on", is_flag=True, help="Go on with the last conversation.")

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -17,9 +17,11 @@ from modelbay.config_check import examine, load
 from modelbay.config_edit import set_value
 from modelbay.errors import ConfigError
 from modelbay_cli import facts, layers, providers_file
+from modelbay_cli.commands.default import whole_ref
 from modelbay_cli.failure import Invocation
 from modelbay_cli.options import examples, json_option, verbose_option
 from modelbay_cli.output import Screen, Section, table
+from modelbay_cli.secrecy import veil_of
 from modelbay_cli.session import Session
 
 WRONG = 2  # as an error of the configuration everywhere
@@ -61,19 +63,22 @@ def show(as_json: bool) -> None:
     with Session() as session:
         host = session.host
         providers = [layers.shown(config) for config in layers.configured(host)]
-        values = {
+        values: dict[str, object] = {
             "file": host.file.where,
             "defaultProvider": host.catalog.default_provider,
             "defaultModel": host.env.get("DEFAULT_MODEL") or host.file.default_model,
             "wrappers": list(host.file.wrappers),
-            "providers": providers,
         }
+    veil = veil_of(providers_file.read(locations(os.environ).providers_file))
+    values = {name: veil.texts(value) for name, value in values.items()}
+    providers = [
+        {veil.text(name): veil.texts(value) for name, value in one.items()} for one in providers
+    ]
     out = Screen.stdout()
     if as_json:
-        out.json(values)
+        out.json({**values, "providers": providers})
         return
-    rows = [[name, facts.worded(value)] for name, value in values.items() if name != "providers"]
-    sections = [Section(rows)]
+    sections = [Section([[name, facts.worded(value)] for name, value in values.items()])]
     for provider in providers:
         title = f"providers.{provider['id']}"
         entries = [[f"{title}.{name}", facts.worded(value)] for name, value in provider.items()]
@@ -109,6 +114,16 @@ def explain(key: str, as_json: bool) -> None:
             f"there is no value '{key}'; modelbay config explain lists all", param_hint="KEY"
         )
     out = Screen.stdout()
+    veil = veil_of(providers_file.read(locations(os.environ).providers_file))
+    found = [
+        replace(
+            voice,
+            key=veil.text(voice.key),
+            value=veil.texts(voice.value),
+            where=veil.text(voice.where),
+        )
+        for voice in found
+    ]
     if as_json:
         out.json([asdict(voice) for voice in found])
         return
@@ -249,7 +264,8 @@ def schema() -> None:
 def set_(key: str, value: str) -> None:
     """Set a value at the top of providers.json, such as defaultProvider.
 
-    VALUE is JSON where it is a list, and else a text.
+    VALUE is JSON where it is a list, and else a text. A defaultModel is written as PROVIDER/MODEL,
+    as by `modelbay default`.
     """
     if value == "null":
         raise click.UsageError(f"null is no value: modelbay config unset {key}")
@@ -278,6 +294,9 @@ def _change(key: str, value: object) -> None:
     path = locations(os.environ).providers_file
     if key == "defaultProvider" and isinstance(value, str) and value:
         _require_provider(value, path)
+    if key == "defaultModel" and isinstance(value, str) and value:
+        with Session() as session:
+            value = session.run(whole_ref(session.host, value, Screen.stderr()))
     providers_file.rewrite(path, lambda text: set_value(text, key, value, str(path)))
     Screen.stdout().line(f"{key} is {'removed' if value is None else 'set'}")
 

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from modelbay.state import Conversation, Page, rules
+from modelbay.state import Page, RememberedModel, rules
 from modelbay.state.records import ConversationModel
 from modelbay_cli import stored
 from modelbay_cli.commands.history import after_option, fitted, limit_option, tell_next
@@ -13,6 +13,7 @@ from modelbay_cli.options import (
     deadline_option,
     examples,
     json_option,
+    not_empty,
     refresh_option,
     verbose_option,
 )
@@ -63,7 +64,8 @@ def list_(
 ) -> None:
     """List conversations with the models they remember, the last used first.
 
-    Those that were kept, as in `modelbay history`. Without a model, turns go to the default.
+    Those that are kept, as in `modelbay history`, and those that remember a model and nothing else.
+    Without a model, turns go to the default.
     """
     with Session(deadline_s=deadline_s, cache=True) as session:
         page, models = session.run(_listed(session, limit, cursor, refresh=refresh))
@@ -77,7 +79,7 @@ def list_(
         return
     rows = [
         [
-            each.id,
+            each.conversation_id,
             found.model or NOTHING,
             NOTHING if found.model is None else _NOTES[found.resolvable],
             each.title or NOTHING,
@@ -93,17 +95,33 @@ def list_(
 
 async def _listed(
     session: Session, limit: int, cursor: str | None, *, refresh: bool
-) -> tuple[Page[Conversation], list[ConversationModel]]:
-    host = session.host
-    store = stored.existing(host)
+) -> tuple[Page[RememberedModel], list[ConversationModel]]:
+    store = stored.existing(session.host)
     if store is None:
-        return Page[Conversation](items=()), []
-    page = await store.conversations(limit=limit, cursor=cursor)
-    kept = {each.id: await store.conversation_model(each.id) for each in page.items}
-    if any(kept.values()):
+        return Page[RememberedModel](items=()), []
+    page = await store.conversation_models(limit=limit, cursor=cursor)
+    kept = {each.conversation_id: each.model for each in page.items}
+    return page, await _described(session, kept, refresh=refresh)
+
+
+async def _described(
+    session: Session, kept: dict[str, str | None], *, refresh: bool
+) -> list[ConversationModel]:
+    """What each of these conversations remembers means now.
+
+    What a turn would say of a model that is gone is said from lists read now, and so is this: else
+    the two would offer different ones.
+    """
+    host = session.host
+    remembered = [model for model in kept.values() if model is not None]
+    if remembered:
         await host.refresh(force=refresh, stale_is_enough=True)
-    listing, default = stored.listing(host), await stored.default_model(host)
-    return page, [
+        gone = [each for each in remembered if stored.listing(host).standing(each) != "listed"]
+        if gone and not refresh:
+            await host.refresh(force=True)
+    default = await stored.default_model(host)
+    listing = stored.listing(host)
+    return [
         rules.conversation_model(name, model, listing, default=default)
         for name, model in kept.items()
     ]
@@ -116,7 +134,7 @@ async def _listed(
         "modelbay conversations model trip --clear      # back to the default",
     )
 )
-@click.argument("conversation_id", metavar="CONVERSATION")
+@click.argument("conversation_id", metavar="CONVERSATION", callback=not_empty)
 @click.argument("ref", required=False)
 @click.option("--clear", is_flag=True, help="Remember none; turns go to the default again.")
 @json_option
@@ -138,11 +156,12 @@ def model(
     if clear and ref is not None:
         raise click.UsageError("give REF or --clear, not both")
     with Session(deadline_s=deadline_s, cache=True) as session:
-        session.run(session.host.refresh(force=refresh, stale_is_enough=True))
         if clear or ref is not None:
+            if ref:
+                session.run(session.host.refresh(force=refresh, stale_is_enough=True))
             wanted = rules.composite(ref, stored.listing(session.host)) if ref else None
             session.run(session.host.state.set_conversation_model(conversation_id, wanted))
-        found = session.run(_model(session, conversation_id))
+        found = session.run(_model(session, conversation_id, refresh=refresh and not ref))
     out, err = Screen.stdout(), Screen.stderr()
     if as_json:
         out.json(found.model_dump(mode="json"))
@@ -161,12 +180,11 @@ def model(
             )
 
 
-async def _model(session: Session, conversation_id: str) -> ConversationModel:
-    host = session.host
-    store = stored.existing(host)
+async def _model(session: Session, conversation_id: str, *, refresh: bool) -> ConversationModel:
+    store = stored.existing(session.host)
     kept = None if store is None else await store.conversation_model(conversation_id)
-    default = await stored.default_model(host)
-    return rules.conversation_model(conversation_id, kept, stored.listing(host), default=default)
+    (found,) = await _described(session, {conversation_id: kept}, refresh=refresh)
+    return found
 
 
 @command.command(

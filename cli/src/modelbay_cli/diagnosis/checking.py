@@ -7,6 +7,7 @@ from modelbay_cli.diagnosis import configuration
 from modelbay_cli.diagnosis.cause import Patient, cause
 from modelbay_cli.diagnosis.finding import Finding
 from modelbay_cli.diagnosis.installation import look_at_wrappers
+from modelbay_cli.secrecy import veil_of
 from modelbay_cli.session import Session
 
 
@@ -32,4 +33,5 @@ def check_configuration(path: Path) -> list[Finding]:
                 continue
             disabled = host.env.get("MODELBAY_DISABLE", "").split(",")
             found.append(cause(Patient(handle.config, problem, "error", disabled=disabled)))
-    return found
+    veil = veil_of(file.text)
+    return [finding.under(veil) for finding in found]

@@ -217,7 +217,8 @@ MACHINE: dict[str, Meaning] = {
     "cache_damaged": Meaning("a kept list of models cannot be read", "rm FILE"),
     "measurements_damaged": Meaning("kept measurements cannot be read", "rm FILE"),
     "state_damaged": Meaning(
-        "the database of favourites and conversations is damaged", "mv FILE FILE.damaged"
+        "the database of favourites and conversations, or a list in it, is damaged",
+        "mv FILE FILE.damaged",
     ),
     "clock_wrong": Meaning(
         "this clock and a server's are minutes apart", "timedatectl set-ntp true"

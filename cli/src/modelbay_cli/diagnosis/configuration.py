@@ -102,7 +102,8 @@ def _fix(code: str, exc: ConfigError, text: str | None) -> str:
     if owner is None:
         return edit
     if code == "scheme_missing" and key == "baseUrl":
-        return f"modelbay providers set {owner} baseUrl {_with_scheme(text, index)}"
+        address = _with_scheme(text, index)
+        return f"modelbay providers set {owner} baseUrl {address}" if address else edit
     if code == "unknown_key":
         return f"modelbay providers unset {owner} {shlex.quote(key)}   # {(exc.hint or '')}"
     if code == "wrong_value" and key not in ("id", "kind"):
@@ -121,8 +122,12 @@ def _owner(text: str, index: int) -> str | None:
 
 
 def _with_scheme(text: str, index: int) -> str:
+    """The address as one of http, in place of what scheme it has; empty if it names no host."""
     address = str(json.loads(text)["providers"][index].get("baseUrl", ""))
-    return shlex.quote(shown_url(f"http://{address.removeprefix('//')}"))
+    # All of the userinfo goes: a '/' or '#' in it would end the host there.
+    place = re.sub(r"^([A-Za-z][\w+.-]*:)?/*", "", address) if "//" in address else address
+    found = shown_url(f"http://{place.rpartition('@')[2]}")
+    return shlex.quote(found) if urlsplit(found).hostname else ""
 
 
 def _exposed(path: Path, text: str) -> Iterator[Finding]:

@@ -1,10 +1,11 @@
 """One thing that is wrong."""
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, Self, TypeAlias
 
 from modelbay import ModelbayError
 from modelbay_cli.diagnosis.codes import CODES
+from modelbay_cli.secrecy import Veil
 
 Level: TypeAlias = Literal["error", "warning"]
 
@@ -29,6 +30,15 @@ class Finding:
 
     def __post_init__(self) -> None:
         assert self.code in CODES, self.code
+
+    def under(self, veil: Veil) -> Self:
+        """The same without secrets."""
+        return replace(
+            self,
+            subject=veil.text(self.subject),
+            message=veil.text(self.message),
+            fix=veil.text(self.fix),
+        )
 
     @classmethod
     def of(

@@ -15,6 +15,8 @@ from urllib.parse import quote
 from modelbay.config import Locations
 from modelbay.errors import ConfigError
 from modelbay.keys import KeyStore
+from modelbay.state.sqlite import settings
+from modelbay.state.sqlite.unreadable import UnreadableError
 from modelbay_cli.diagnosis.finding import Finding
 
 ROOM_BYTES = 20 * 1024 * 1024  # less than that, and the next list or conversation may not fit
@@ -173,24 +175,25 @@ def _state(path: Path) -> Iterator[Finding]:
     """Only read: a check must change nothing in a file that may be damaged."""
     if not path.is_file():
         return
-    reason = ""
+    reason, unreadable = "", None
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=1.0)
         try:
             rows = connection.execute("PRAGMA quick_check(1)").fetchall()
             reason = "" if rows == [("ok",)] else str(rows[0][0])
+            if not reason:
+                settings.settings(connection)
         finally:
             connection.close()
     except sqlite3.OperationalError:
         return  # in use, or not ours to open: who needs it says so
     except sqlite3.DatabaseError as exc:
         reason = str(exc)
+    except UnreadableError as exc:
+        reason, unreadable = f"{exc.what} cannot be read", exc
     if reason:
         name = shlex.quote(str(path))
-        yield Finding(
-            "error",
-            "state_damaged",
-            "state",
-            f"{path} is damaged ({reason})",
-            f"mv {name} {name}.damaged   # a new one is made; sqlite3 .recover may save the old",
-        )
+        aside = f"mv {name} {name}.damaged   # a new one is made; sqlite3 .recover may save the old"
+        fix = None if unreadable is None else unreadable.fix
+        message = f"{path} is damaged ({reason})"
+        yield Finding("error", "state_damaged", "state", message, fix or aside)

@@ -1,30 +1,13 @@
 """Secrets blotted out of whatever leaves this machine."""
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from modelbay import Host
-from modelbay.dsn import kind_of
 from modelbay.errors import ConfigError
-
-BLOT = "***"
-_SHORTEST = 4  # characters; to blot out a shorter one would blot out half the text
-_NAMES = re.compile(
-    r"key|token|secret|passw|credential|authorization|cookie|session|signature", re.IGNORECASE
-)
-# What looks like a key wherever it stands.
-_LOOKS = re.compile(
-    r"\b(sk|pk|hf|ghp|gho|xox[abp]|AKIA)[-_][A-Za-z0-9_-]{8,}"
-    r"|(?<=Bearer )\S+|(?<=Basic )\S+"
-    r"|(?<=://)[^\s/@\"']+(?=@)"
-)
-_IN_A_QUERY = re.compile(
-    r"([?&][\w-]*(?:key|token|secret|passw|auth|sig)[\w-]*=)[^&\s\"']+", re.IGNORECASE
-)
+from modelbay_cli.secrecy import BLOT, Veil, document_of, is_secret, userinfo
 
 
 class Redaction:
@@ -36,36 +19,29 @@ class Redaction:
     """
 
     def __init__(self, secrets: Iterable[str], home: str = "") -> None:
-        spellings = {
-            spelling
-            for secret in secrets
-            if len(secret.strip()) >= _SHORTEST
-            for spelling in (secret, secret.strip(), quote(secret, safe=""), quote(secret))
-        }
-        # The longest first: one secret may be a part of another.
-        self._secrets = sorted(spellings, key=lambda one: (-len(one), one))
+        self._veil = Veil(secrets)
         self._home = home if len(home) > 1 else ""
 
     def text(self, text: str) -> str:
         """The text without any of them."""
-        for secret in self._secrets:
-            text = text.replace(secret, BLOT)
-        text = _IN_A_QUERY.sub(rf"\1{BLOT}", _LOOKS.sub(BLOT, text))
+        text = self._veil.text(text)
         return text.replace(self._home, "~") if self._home else text
 
-    def value(self, value: Any) -> Any:
-        """A value of JSON without any of them; of a member with a telling name nothing is left."""
+    def value(self, value: Any, *, hidden: bool = False) -> Any:
+        """A value of JSON without any of them; under a telling name no text is left.
+
+        Args:
+            hidden: It stands under such a name.
+        """
         if isinstance(value, str):
-            return self.text(value)
+            return BLOT if hidden and value else self.text(value)
         if isinstance(value, Mapping):
             return {
-                self.text(str(name)): BLOT
-                if isinstance(held, str) and held and _is_secret(str(name))
-                else self.value(held)
+                self.text(str(name)): self.value(held, hidden=hidden or is_secret(str(name)))
                 for name, held in value.items()
             }
         if isinstance(value, (list, tuple)):
-            return [self.value(item) for item in value]
+            return [self.value(item, hidden=hidden) for item in value]
         return value
 
 
@@ -77,8 +53,8 @@ def of_host(host: Host, file: str | None) -> Redaction:
     """
     secrets: set[str] = set()
     for name, value in host.env.items():
-        secrets.update(_userinfo(value))
-        if _is_secret(name):
+        secrets.update(_in_address(value))
+        if is_secret(name):
             secrets.add(value)
     for handle in host.providers:
         config = handle.config
@@ -87,11 +63,7 @@ def of_host(host: Host, file: str | None) -> Redaction:
         if config.api_key_env:
             secrets.add(host.env.get(config.api_key_env, ""))
         secrets.update(config.headers.values())
-    try:
-        document = json.loads(file or "{}")
-    except (ValueError, RecursionError):
-        document = {}
-    secrets.update(_in_file("", document))
+    secrets.update(_in_file(document_of(file)))
     try:
         for key in host.keys.list():
             if key.place == "file":  # the keyring would ask the user, and nobody here needs it
@@ -101,36 +73,27 @@ def of_host(host: Host, file: str | None) -> Redaction:
     return Redaction(secrets, home=str(Path.home()))
 
 
-def _in_file(name: str, value: object) -> Iterator[str]:
+def _in_file(value: object, *, hidden: bool = False) -> Iterator[str]:
     match value:
         case dict():
-            for inner, held in value.items():
-                yield from _in_file("secret" if name == "headers" else inner, held)
+            for name, held in value.items():
+                yield from _in_file(held, hidden=hidden or name == "headers" or is_secret(name))
         case list():
             for held in value:
-                yield from _in_file(name, held)
+                yield from _in_file(held, hidden=hidden)
         case str():
-            yield from _userinfo(value)
-            if _is_secret(name):
+            yield from _in_address(value)
+            if hidden:
                 yield value
 
 
-def _userinfo(text: str) -> Iterator[str]:
-    """What stands before the ``@`` of an address, and the token of a DSN."""
-    if "://" not in text or "@" not in text:
-        return
+def _in_address(text: str) -> Iterator[str]:
+    """All of its userinfo, the name of the user too."""
+    yield from userinfo(text)
     try:
-        parts = urlsplit(text)
+        user = urlsplit(text).username if "://" in text else None
     except ValueError:
-        yield text.partition("://")[2].rpartition("@")[0]
         return
-    for part in (parts.username, parts.password):
-        if part:
-            yield part
-            yield unquote(part)
-    if kind_of(text) is not None and parts.query:
-        yield parts.query
-
-
-def _is_secret(name: str) -> bool:
-    return bool(_NAMES.search(name)) and not name.lower().endswith(("_env", "keyenv"))
+    if user:
+        yield user
+        yield unquote(user)

@@ -3,14 +3,15 @@
 import os
 import platform
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from modelbay.config import locations
 from modelbay_cli.diagnosis.finding import Finding
 from modelbay_cli.ready import VERSION
+from modelbay_cli.secrecy import Veil
 
 _PACKAGES = (
     "modelbay-core",
@@ -68,6 +69,18 @@ class ProviderCheck:
     version: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
+    def under(self, veil: Veil) -> Self:
+        """The same without secrets; the id can hold none."""
+        return replace(
+            self,
+            label=veil.text(self.label),
+            kind=veil.text(self.kind),
+            address=veil.text(self.address),
+            problem=None if self.problem is None else veil.text(self.problem),
+            server=veil.text(self.server),
+            details={name: veil.texts(value) for name, value in self.details.items()},
+        )
+
 
 @dataclass(slots=True)
 class Diagnosis:
@@ -85,6 +98,14 @@ class Diagnosis:
     @property
     def failed(self) -> bool:
         return any(finding.level == "error" for finding in self.findings)
+
+    def veil(self, veil: Veil) -> None:
+        """Take the secrets out of whatever came from the configuration or from a server."""
+        self.providers = [check.under(veil) for check in self.providers]
+        self.findings = [finding.under(veil) for finding in self.findings]
+        if self.default_model is not None:
+            self.default_model = veil.text(self.default_model)
+        self.default_model_note = veil.text(self.default_model_note)
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
