@@ -1,7 +1,9 @@
 """Mirrors modelbay/host/host.py: a host over pretended plugins, on a clock that jumps."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -160,6 +162,16 @@ async def test_a_favourite_comes_before_any_local_model(tmp_path: Path) -> None:
     async with with_file(tmp_path, {"providers": PROVIDERS}) as held:
         assert (await held.resolve()).id == "lab/c"
         assert (await held.resolve("desk/b")).id == "desk/b"
+
+
+async def test_favourites_that_cannot_be_read_are_no_favourites(tmp_path: Path) -> None:
+    async with with_file(tmp_path, {"providers": PROVIDERS}) as held:
+        await held.state.set_favorites(["lab/c"])
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "state.db")) as database, database:
+        database.execute("UPDATE settings SET value = '{' WHERE name = 'favorite_models'")
+
+    async with with_file(tmp_path, {"providers": PROVIDERS}) as held:
+        assert (await held.resolve()).id == "desk/a"
 
 
 async def test_a_host_may_have_a_state_of_its_own() -> None:

@@ -1,6 +1,7 @@
 """The host: providers, their plugins, the registry, and the calls an embedder makes."""
 
 import difflib
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -63,6 +64,8 @@ from modelbay.state.store import StateStore
 
 if TYPE_CHECKING:
     import httpx2 as httpx
+
+log = logging.getLogger("modelbay")
 
 Errors = Literal["raise", "event"]
 
@@ -285,8 +288,13 @@ class Host:
         catalog = self.registry.catalog
         chosen = select.of_default_provider(catalog, task)
         if chosen is None and (self._state is not None or self._state_exists()):
-            favorites = [self.registry.find(ref) for ref in await self.state.favorites()]
-            listed = [model for model in favorites if model is not None]
+            favorites: tuple[str, ...] = ()
+            try:
+                favorites = await self.state.favorites()
+            except ConfigError as exc:  # a state file that is damaged takes them away, and no more
+                log.warning("the favourites cannot be read: %s", exc)
+            found = [self.registry.find(ref) for ref in favorites]
+            listed = [model for model in found if model is not None]
             chosen = select.of_favorites(catalog, listed, task)
         return chosen or select.pick(catalog, task)
 
