@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 
+import anyio
 import pytest
 
 from modelbay.closing import closing
@@ -40,6 +41,25 @@ pytestmark = pytest.mark.anyio
 
 ANSWER = [TextDelta("one "), TextDelta("two")]
 END = Finish("stop", model="models/tiny.gguf", response_id="chatcmpl-1")
+
+
+@pytest.mark.parametrize("then", ["it stays open", "it breaks", "more comes"])
+async def test_an_answer_is_whole_once_it_is_done(bay: OpenBay, then: str) -> None:
+    with Scripted([entry("tiny")], [process("tiny")]) as sim:
+
+        @sim.route("POST", "/v1/chat/completions")
+        async def route(exchange: Exchange) -> None:
+            await exchange.start_stream("text/event-stream")
+            await exchange.raw(SAID + (chunk({"content": "LATE"}) if then == "more comes" else b""))
+            if then == "it stays open":
+                await exchange.sleep(float("inf"))
+            elif then == "it breaks":
+                exchange.abort()
+
+        with anyio.fail_after(5):
+            events = await bay(sim.base_url).chat(ask(), "tiny")
+
+    assert events == [*ANSWER, END]
 
 
 async def test_a_turn_goes_to_v1_with_max_tokens_and_the_bare_id(bay: OpenBay) -> None:

@@ -70,8 +70,10 @@ def test_a_long_load_is_told_with_a_remark_and_dots() -> None:
 
 
 def test_the_text_ends_in_done_also_when_the_load_failed() -> None:
-    with serving([SimulatedModel("a", fail="exit")], loading_state=True) as (_, http):
-        answer = chat(http, stream=True)
+    with by_hand([SimulatedModel("a", fail="exit")], loading_state=True) as (sim, http):
+        request = _stream(sim, http)
+        sim.advance(2)
+        answer = request.answer()
     *_, last = frames(answer)
 
     assert answer.status_code == 200

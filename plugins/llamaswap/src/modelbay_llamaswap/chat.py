@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from modelbay.client import openai_compat
-from modelbay.client.http import HttpResponse, open_stream, raise_for_status, read_body
+from modelbay.client.http import HttpResponse, drain, open_stream, raise_for_status, read_body
 from modelbay.closing import closing
 from modelbay.context import ProviderContext
 from modelbay.errors import (
@@ -199,16 +199,23 @@ async def _answer(
         return
     sse = SSEDecoder()
     async with closing(response.blocks()) as blocks:
-        async for block in blocks:
-            for data in sse.feed(block):
-                if loading is not None and not loading.over:
-                    statuses = loading.read(data)
-                    if statuses is not None:
-                        for status in statuses:
-                            yield status
-                        continue
-                for event in decoder.decode(data):
-                    yield event
+        try:
+            async for block in blocks:
+                for data in sse.feed(block):
+                    if loading is not None and not loading.over:
+                        statuses = loading.read(data)
+                        if statuses is not None:
+                            for status in statuses:
+                                yield status
+                            continue
+                    for event in decoder.decode(data):
+                        yield event
+                if decoder.done:
+                    await drain(blocks)
+                    break
+        except StreamInterruptedError:
+            if decoder.failed or not decoder.finished:
+                raise  # else the answer was whole before its connection broke
     for data in sse.close():
         for event in _last(decoder, loading, data):
             yield event

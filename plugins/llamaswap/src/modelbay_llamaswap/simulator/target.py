@@ -33,7 +33,10 @@ def target(
         _server(dialect, SAYS, loading_state=loading_state) as simulator,
         _server(dialect, OTHER, loading_state=loading_state) as second,
     ):
-        yield _simulated(simulator, _simulated(second, None, OTHER), cannot=cannot or {})
+        declared = cannot or {}
+        painter = None if "images" in declared else "painter"
+        beside = _simulated(second, None, OTHER)
+        yield _simulated(simulator, beside, cannot=declared, painter=painter)
 
 
 def _provider(base_url: str) -> ProviderConfig:
@@ -78,5 +81,6 @@ def _simulated(
         "simulator": simulator,
         "count_loads": lambda: sum(simulator.starts.values()),
         "other": other,
+        "adds": {"max_tokens": "without a limit a model may talk until its context is full"},
     }
     return SimulatorTarget(**{**fields, **more})  # type: ignore[arg-type]
