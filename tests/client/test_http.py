@@ -156,7 +156,7 @@ async def test_bytes_are_sent_as_they_are(sim: Simulator) -> None:
         (400, b'{"error":{"code":"model_not_found","message":"m"}}', ModelNotFoundError, "m"),
         (429, b"", RateLimitedError, "no reason given"),
         (500, b"boom", BackendError, "boom"),
-        (502, b"<html>gone</html>", BackendError, "<html>gone</html>"),
+        (502, b"<html>gone</html>", BackendError, "gone"),
         (503, b'{"error":"loading"}', errors.BackendBusyError, "loading"),
     ],
 )

@@ -1,7 +1,9 @@
 """Mirrors modelbay/client/openai_compat.py: whole streams over real sockets."""
 
+import asyncio
 import json
 
+import anyio
 import pytest
 
 from modelbay.client.openai_compat import complete, embed, rerank, stream_chat
@@ -278,6 +280,98 @@ async def test_tool_calls_over_the_wire(sim: Simulator) -> None:
         ]
 
 
+# --- [DONE] is the last -------------------------------------------------------------------------
+
+
+async def test_an_answer_that_is_done_is_not_held_by_a_body_that_stays_open(sim: Simulator) -> None:
+    @sim.route("POST", "/v1/chat/completions")
+    async def route(exchange: Exchange) -> None:
+        await exchange.start_stream("text/event-stream")
+        await exchange.raw(STREAM)
+        await exchange.sleep(float("inf"))
+
+    with anyio.fail_after(5):
+        async with lent(sim.base_url) as provider:
+            assert await events(provider) == EVENTS
+    await sim.wait_until_async(lambda: (sim.streams_closed_by_client, sim.open_streams) == (1, 0))
+
+
+async def test_an_answer_that_is_done_without_a_finish_reason_fails_at_once(sim: Simulator) -> None:
+    @sim.route("POST", "/v1/chat/completions")
+    async def route(exchange: Exchange) -> None:
+        await exchange.start_stream("text/event-stream")
+        await exchange.raw(BEGUN + b"data: [DONE]\n\n")
+        await exchange.sleep(float("inf"))
+
+    with anyio.fail_after(5):
+        async with lent(sim.base_url) as provider:
+            _, error = await outcome(provider)
+
+    assert (type(error), getattr(error, "partial", "")) == (StreamInterruptedError, "so f")
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("end", [WHOLE + 2, STREAM.index(b"[DONE]"), len(STREAM)])
+async def test_an_answer_is_whole_although_its_connection_breaks_after_its_end(
+    sim: Simulator, end: int, reset: bool
+) -> None:
+    going = asyncio.Event()
+
+    @sim.route("POST", "/v1/chat/completions")
+    async def route(exchange: Exchange) -> None:
+        await exchange.start_stream("text/event-stream")
+        await exchange.raw(STREAM[:end])
+        if reset:  # what has arrived must be read before, or it is lost on the way
+            await exchange.wait_for(going)
+        exchange.abort(reset=reset)
+
+    expected = [event for event in EVENTS if end != WHOLE + 2 or not isinstance(event, Usage)]
+    came: list[StreamEvent] = []
+    async with lent(sim.base_url) as provider:
+        stream = stream_chat(provider, chat(), model("m"), dialect=Dialect())
+        async for event in stream:
+            came.append(event)
+            if event == TextDelta("two"):
+                sim.call(going.set)
+
+    assert came == expected
+
+
+async def test_what_comes_after_done_is_no_part_of_the_answer(sim: Simulator) -> None:
+    late = b'data: {"choices":[{"index":0,"delta":{"content":"LATE"}}]}\n\n'
+    async with lent(sim.base_url) as provider:
+        for chunked in (True, False):
+            serves(sim, STREAM + late + b"data: <html>\n\n", chunked=chunked)
+            assert await events(provider) == EVENTS
+
+
+async def test_a_connection_whose_body_ends_a_little_after_done_is_used_again(
+    sim: Simulator,
+) -> None:
+    @sim.route("POST", "/v1/chat/completions")
+    async def route(exchange: Exchange) -> None:
+        await exchange.start_stream("text/event-stream")
+        await exchange.raw(STREAM)
+        await exchange.sleep(0)  # the last chunk comes by itself
+
+    made = []
+    async with lent(sim.base_url) as provider:
+        for _ in range(3):
+            assert await events(provider) == EVENTS
+            made.append(sim.open_connections)
+
+    assert made == [1, 1, 1]
+    assert sim.streams_closed_by_client == 0
+
+
+async def test_a_failure_after_the_finish_reason_is_a_failure(sim: Simulator) -> None:
+    serves(sim, STREAM[: WHOLE + 2] + b'data: {"error":"out of memory"}\n\n')
+    async with lent(sim.base_url) as provider:
+        _, error = await outcome(provider)
+
+    assert (type(error), str(error)) == (StreamInterruptedError, "out of memory")
+
+
 # --- answers that fail ----------------------------------------------------------------------------
 
 
@@ -304,6 +398,7 @@ BEGUN = b'data: {"choices":[{"delta":{"content":"so f"}}]}\n\n'
         (b'data: {"error":{"message":"busy","code":503}}\n\n', BackendBusyError, ""),
         (BEGUN + b'data: {"error":{"message":"busy"}}\n\n', StreamInterruptedError, "so f"),
         (BEGUN + b"data: [DONE]\n\n", StreamInterruptedError, "so f"),
+        (b'event: error\ndata: {"message":"busy","code":503}\n\n', BackendBusyError, ""),
         (BEGUN + b"data: <html>\n\n", StreamInterruptedError, "so f"),
         (BEGUN + b"upstream connect error\n", StreamInterruptedError, "so f"),
         (b'{"error":"not SSE at all"}\n', StreamInterruptedError, ""),
@@ -330,6 +425,45 @@ async def test_what_stands_beside_the_events_says_why_they_ended(sim: Simulator)
         _, error = await outcome(provider)
 
     assert str(error) == "the model crashed"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BEGUN + b'event: error\ndata: {"message":"the model crashed"}\n\n',
+        BEGUN + b'error: {"message":"the model crashed","code":500}\n\n',
+        b'error: {"message":"the model crashed","code":500}\n\n',
+        BEGUN + b'data: [{"error":{"message":"the model crashed"}}]\n\n',
+    ],
+)
+async def test_the_words_of_an_error_are_kept_whatever_shape_it_has(
+    sim: Simulator, body: bytes
+) -> None:
+    serves(sim, body)
+    async with lent(sim.base_url) as provider:
+        _, error = await outcome(provider)
+
+    assert str(error) == "the model crashed"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'data: {"error":{"message":"bad key sk-abcdefghijklmnopqrstuvwxyz123456"}}\n\n',
+        BEGUN + b'data: {"error":"bad key sk-abcdefghijklmnopqrstuvwxyz123456"}\n\n',
+        BEGUN + b"data: bad key sk-abcdefghijklmnopqrstuvwxyz123456\n\n",
+        b"bad key sk-abcdefghijklmnopqrstuvwxyz123456\n",
+    ],
+)
+async def test_a_key_that_is_not_ours_is_taken_out_of_a_late_error(
+    sim: Simulator, body: bytes
+) -> None:
+    serves(sim, body)
+    async with lent(sim.base_url) as provider:
+        _, error = await outcome(provider)
+
+    assert "bad key ***" in str(error)
+    assert "sk-abc" not in str(error)
 
 
 @pytest.mark.parametrize("body", [b"<html>login</html>", b"", b"[]", b"null"])
@@ -451,6 +585,49 @@ async def test_reranking(sim: Simulator) -> None:
     assert result == RerankResult(
         results=[RankedDocument(index=1, score=0.9), RankedDocument(index=0, score=0.1)]
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b"404 page not found"),
+        (404, b'{"detail":"Not Found"}'),
+        (404, b'{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}'),
+        (404, b""),
+        (405, b'{"detail":"Method Not Allowed"}'),
+    ],
+)
+async def test_a_server_without_reranking_does_not_lack_the_model(
+    sim: Simulator, status: int, body: bytes
+) -> None:
+    sim.inject(Fault(status=status, body=body))
+    async with lent(sim.base_url) as provider:
+        with pytest.raises(UnsupportedFeatureError) as caught:
+            await rerank(provider, RerankRequest(query="q", documents=["a"]), model("m7"))
+
+    error = caught.value
+    assert (str(error), error.provider_id, error.model) == (
+        f"this server does not rerank (HTTP {status})",
+        "desk",
+        "desk/m7",
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error":{"message":"The model `m7` does not exist","code":404}}',
+        b'{"error":{"message":"nothing here","code":"model_not_found"}}',
+        b'{"error":"m7: no such thing"}',
+    ],
+)
+async def test_a_model_that_cannot_rerank_because_it_is_not_there_is_not_found(
+    sim: Simulator, body: bytes
+) -> None:
+    sim.inject(Fault(status=404, body=body))
+    async with lent(sim.base_url) as provider:
+        with pytest.raises(ModelNotFoundError):
+            await rerank(provider, RerankRequest(query="q", documents=["a"]), model("m7"))
 
 
 async def test_too_few_vectors_are_the_servers_fault(sim: Simulator) -> None:

@@ -171,6 +171,10 @@ def test_keys_are_made_listed_and_forgotten(home: Path) -> None:
         assert httpx.get(url, timeout=WAIT_S).status_code == 401
         headers = {"authorization": f"Bearer {secret}"}
         assert httpx.get(url, headers=headers, timeout=WAIT_S).status_code == 200
-    assert keys(home, "rm", "laptop").returncode == 0
+    keys(home, "add", "phone")
+    assert keys(home, "rm", "phone").stderr == ""
+    removed = keys(home, "rm", "laptop")
+    assert (removed.returncode, removed.stdout) == (0, "the key 'laptop' is forgotten\n")
+    assert "refuses every request until there is a new key" in removed.stderr
     assert keys(home, "rm", "laptop").returncode == 1
     assert keys(home, "list").stderr == "there are no client keys\n"

@@ -114,6 +114,46 @@ def test_a_key_for_chats_alone_does_not_say_how_long_a_model_stays(
     assert desk.seen == [{}] * len(REQUESTS)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"options": {"keep_alive": 0}},
+        {"options": {"Keep_Alive": -1}},
+        {"options": {"keep_alive": "0h"}, "keep_alive": "0h"},
+    ],
+)
+def test_a_key_for_chats_alone_does_not_say_it_among_the_options_either(
+    start: Start, raw: Raw, tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    desk = Desk()
+    access, headers = keyed(tmp_path, "chat")
+    client = raw(start(desk.host(), access=access))
+
+    for path, body in REQUESTS:
+        asked = {**body, **fields, "options": {"num_ctx": 4096, **fields["options"]}}
+        answer = client.post(path, json={"model": "desk/m", **asked}, headers=headers)
+        assert (answer.status_code, path) == (200, path), answer.text
+        assert answer.headers.get("x-modelbay-notices", "").count(TOLD) == 1, path
+    assert desk.seen == [{"options": {"num_ctx": 4096}}] * len(REQUESTS)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"Keep_Alive": 0}, {"KEEP_ALIVE": 0}, {"Options": {"keep_alive": 0}}]
+)
+def test_nor_in_capitals_which_some_servers_read_as_the_same(
+    start: Start, raw: Raw, tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    desk = Desk()
+    access, headers = keyed(tmp_path, "chat")
+    client = raw(start(desk.host(), access=access))
+
+    body = {"model": "desk/m", "messages": HI, **fields}
+    answer = client.post("/v1/chat/completions", json=body, headers=headers)
+
+    assert TOLD in answer.headers["x-modelbay-notices"]
+    assert desk.seen == [{"Options": {}} if "Options" in fields else {}]
+
+
 def test_a_key_that_may_manage_says_how_long(start: Start, raw: Raw, tmp_path: Path) -> None:
     desk = Desk()
     access, headers = keyed(tmp_path, "chat", "manage")
@@ -141,3 +181,22 @@ def test_loading_a_model_with_a_key_for_chats_alone_leaves_the_time_to_the_serve
 
     assert [load("1ms"), load("0ms"), load("0h")] == [200, 403, 403]
     assert desk.done == [Load(model="m")]
+
+
+@pytest.mark.parametrize(
+    ("scopes", "options"),
+    [(("chat",), {"num_ctx": 8}), (("chat", "manage"), {"num_ctx": 8, "keep_alive": -1})],
+)
+def test_nor_does_it_while_loading_among_the_options(
+    start: Start, raw: Raw, tmp_path: Path, scopes: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    desk = Desk()
+    access, headers = keyed(tmp_path, *scopes)
+    client = raw(start(desk.host(), access=access))
+
+    for path in ("/api/generate", "/api/chat"):
+        body = {"model": "desk/m", "options": {"num_ctx": 8, "keep_alive": -1}}
+        answer = client.post(path, json=body, headers=headers)
+        assert answer.status_code == 200
+        assert (TOLD in answer.headers.get("x-modelbay-notices", "")) == (len(scopes) == 1)
+    assert desk.done == [Load(model="m", options=options)] * 2

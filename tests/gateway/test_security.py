@@ -8,7 +8,7 @@ import pytest
 from gateway.conftest import Raw, Start
 from gateway.serving import acme, desk
 from modelbay.errors import ConfigError
-from modelbay_gateway.client_keys import ClientKeys
+from modelbay_gateway.client_keys import LOOK_AGAIN_S, ClientKeys
 from modelbay_gateway.limits import Limits
 from modelbay_gateway.security import Access, is_loopback, key_for_this_run
 from pretend import Clock
@@ -115,6 +115,42 @@ def test_a_key_is_good_for_its_scopes_alone(start: Start, raw: Raw, tmp_path: Pa
     answer = client.get("/v1/models", headers={"authorization": f"Bearer {secret}"})
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "missing_scope")
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_removing_the_last_key_opens_no_server_that_runs(
+    start: Start, raw: Raw, tmp_path: Path, is_forced: bool
+) -> None:
+    """A key that leaked is revoked to shut somebody out."""
+    clock = Clock()
+    keys = ClientKeys(tmp_path / "gateway-keys.json", clock=clock)
+    secret = keys.add("laptop", ["chat"], now=0)
+    access = Access(keys=keys, is_forced=is_forced)
+    access.check()  # as at the start, before anybody asks
+    client = raw(start(desk(acme()), access=access))
+    keys.remove("laptop")
+    clock.now += LOOK_AGAIN_S
+
+    for headers in ({}, {"authorization": f"Bearer {secret}"}):
+        answer = client.post("/v1/chat/completions", json=CHAT, headers=headers)
+        assert answer.status_code == 401
+        assert answer.json()["error"]["message"].startswith("all client keys were removed")
+        assert "start the server anew" in answer.json()["error"]["hint"]
+    new = keys.add("new", ["chat"], now=0)
+    clock.now += LOOK_AGAIN_S
+    headers = {"authorization": f"Bearer {new}"}
+    assert client.post("/v1/chat/completions", json=CHAT, headers=headers).status_code == 200
+    keys.remove("new")
+    assert Access(keys=ClientKeys(keys.path, clock=Clock())).is_open  # started anew
+
+
+def test_a_damaged_file_of_keys_is_told_before_it_serves(tmp_path: Path) -> None:
+    access, _ = keyed("chat", folder=tmp_path)
+    assert access.keys is not None
+    access.keys.path.write_text("{")
+
+    with pytest.raises(ConfigError, match="is damaged"):
+        access.check()
 
 
 def test_removing_the_last_key_opens_no_server_that_others_reach() -> None:

@@ -204,3 +204,143 @@ def test_refused_fields_are_named_without_the_request_that_stands_beside_them() 
     assert parse_error_body(body).message == "body.messages: Field required; Too short"
     assert parse_error_body(b'{"detail":[{"input":"my secret plan"}]}').message == "not accepted"
     assert parse_error_body(b'{"detail":{"msg":"busy","type":"service"}}').message == "busy"
+
+
+# --- pages, lists, lines of a stream, keys --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center>"
+            b"<h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx/1.24.0</center>\r\n",
+            "502 Bad Gateway nginx/1.24.0",
+        ),
+        (
+            b"<!DOCTYPE html><html><head><style>p { color: red }</style><script>go(1 < 2)"
+            b"</script></head><body><!-- <p>hidden</p> --><p>Host  not\nfound &amp; gone</p>",
+            "Host not found & gone",
+        ),
+        (b"<h1>Not Found</h1><script>cut in the mid", "Not Found"),
+        (b"<html></html>", ""),
+        (b'{"error":"<html><body>in JSON</body></html>"}', "in JSON"),
+        (b"expected <int> at 1 < 2", "expected <int> at 1 < 2"),
+        (b"<unk> is no token", "<unk> is no token"),
+    ],
+)
+def test_of_a_page_the_words_are_kept(body: bytes, message: str) -> None:
+    assert parse_error_body(body).message == message
+
+
+def test_an_error_in_a_list_is_read() -> None:
+    error = {"message": "m", "code": 400, "status": "INVALID"}
+
+    assert parse_error_body(json.dumps([{"error": error}]).encode()) == ErrorBody(
+        "m", "", "400", error
+    )
+
+
+def test_an_error_on_a_line_of_its_own_is_read() -> None:
+    error = {"message": "e", "code": 500}
+
+    assert parse_error_body(b'error: {"message":"e","code":500}\n') == ErrorBody(
+        "e", "", "500", error
+    )
+    assert parse_error_body(b"error: it broke").message == "error: it broke"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("bad key sk-abcdefghijklmnopqrstuvwxyz123456", "bad key ***"),
+        ("sk-proj-abcdefghijklmnop.def/ghi+jk= was refused", "*** was refused"),
+        ('"gsk_abcdefghijklmnop1234", try again', '"***", try again'),
+        ("key 'AIzaSyA-abcdefghijklmnop_1234'", "key '***'"),
+        ("hf_abcdefghij1234567890 is no key", "*** is no key"),
+        ("Authorization: Bearer abcdefgh.ijkl1234-xyz", "Authorization: Bearer ***"),
+        ("cannot reach http://ann:s3cret@10.0.0.1/v1", "cannot reach http://ann:***@10.0.0.1/v1"),
+        # none of them a key
+        ("Bearer authentication is required", "Bearer authentication is required"),
+        ("the task-management-of-the-desk-cannot-be", "the task-management-of-the-desk-cannot-be"),
+        ("hf_hub_enable_hf_transfer is off", "hf_hub_enable_hf_transfer is off"),
+        ("sk-1234: too short", "sk-1234: too short"),
+        ("no route to http://10.0.0.1:8080/v1", "no route to http://10.0.0.1:8080/v1"),
+    ],
+)
+@pytest.mark.parametrize("shape", ["%s", '{"error":%j}', '{"error":{"message":%j}}'])
+def test_keys_that_are_not_ours_are_taken_out(text: str, shown: str, shape: str) -> None:
+    body = shape.replace("%j", json.dumps(text)).replace("%s", text)
+
+    assert parse_error_body(body.encode()).message == shown
+
+
+def test_a_key_that_the_cut_would_halve_is_taken_out_whole() -> None:
+    text = (
+        "x" * (MESSAGE_LIMIT - 10) + " sk-abcdefghijklmnopqrstuvwxyz123456 " + "y" * MESSAGE_LIMIT
+    )
+
+    message = parse_error_body(text.encode()).message
+
+    assert "sk-" not in message
+    assert len(message) == MESSAGE_LIMIT
+
+
+@pytest.mark.parametrize(
+    "piece", [b"<", b"<script ", b"<!--", b"sk-", b"://a:", b"bearer ", b"&", b"<p>"]
+)
+def test_a_long_page_of_nothing_is_read_at_once(piece: bytes) -> None:
+    body = b"<html>" + piece * (BODY_LIMIT // len(piece))
+
+    assert len(parse_error_body(body).message) <= MESSAGE_LIMIT
+
+
+# --- what a gateway makes of it -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (400, 400),
+        (401, 502),  # our key, not our caller's
+        (403, 502),
+        (404, 404),
+        (405, 405),
+        (407, 502),
+        (408, 408),
+        (409, 409),
+        (413, 413),
+        (415, 415),
+        (422, 422),
+        (425, 425),
+        (429, 429),
+        (431, 431),
+        (451, 451),
+        (500, 502),
+        (503, 503),
+        (504, 504),
+        (301, 502),
+    ],
+)
+def test_a_server_s_own_4xx_is_kept_by_a_gateway(status: int, told: int) -> None:
+    error = error_class(status, ErrorBody(""))("refused", status=status)
+
+    assert errors.http_status(error) == told
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (errors.ContextLengthError("too long", status=413), 400),  # clients know it by its code
+        (errors.QuotaExceededError("pay", status=429), 402),
+        (errors.ModelNotFoundError("none", status=400), 404),
+        (errors.InvalidRequestError("flagged", status=403), 400),
+        (errors.StreamInterruptedError("broke", status=422), 502),
+        (errors.WrongServerError("other", status=404), 502),
+        (BackendError("no status"), 502),
+    ],
+)
+def test_an_error_that_says_more_than_the_status_has_its_own(
+    error: BackendError, told: int
+) -> None:
+    assert errors.http_status(error) == told

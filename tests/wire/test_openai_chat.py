@@ -12,6 +12,7 @@ from modelbay.errors import (
     BackendBusyError,
     BackendError,
     ContextLengthError,
+    InvalidRequestError,
     ModelbayError,
     ProtocolError,
     StreamInterruptedError,
@@ -106,7 +107,6 @@ def test_a_turn_with_everything() -> None:
         Message(
             role="assistant",
             tool_calls=[ToolCall("c1", "add", '{"a":1}')],
-            reasoning="I should add",
         ),
         Message(role="tool", content="2", tool_call_id="c1"),
         tools=[ADD],
@@ -536,12 +536,24 @@ STOP = chunk(delta={}, finish_reason="stop")
             [Usage(1, 2), Finish("stop")],
         ),
         (
-            [{**STOP, "usage": {"prompt_tokens": 4, "prompt_cache_hit_tokens": 3}}],
+            [
+                {
+                    **STOP,
+                    "usage": {
+                        "prompt_tokens": 4,
+                        "completion_tokens": 0,
+                        "prompt_cache_hit_tokens": 3,
+                    },
+                }
+            ],
             [Usage(4, 0, cached_tokens=3), Finish("stop")],
         ),
         (  # the last count is the whole one
-            [{**STOP, "usage": {"prompt_tokens": 1}}, {"usage": {"prompt_tokens": 2}}],
-            [Usage(2, 0), Finish("stop")],
+            [
+                {**STOP, "usage": {"prompt_tokens": 1, "completion_tokens": 1}},
+                {"usage": {"prompt_tokens": 1, "completion_tokens": 2}},
+            ],
+            [Usage(1, 2), Finish("stop")],
         ),
         (  # timings alone give the counts too
             [
@@ -572,7 +584,11 @@ STOP = chunk(delta={}, finish_reason="stop")
         ),
         (
             [{**STOP, "timings": {"prompt_ms": 1.0}, "usage": {"prompt_tokens": 1}}],
-            [Usage(1, 0), Timings(input_s=0.001), Finish("stop")],
+            [Timings(input_s=0.001), Finish("stop")],
+        ),
+        (  # counts that cannot be used stand in nobody's way
+            [{**STOP, "timings": {"prompt_n": 3, "predicted_n": 2}, "usage": {}}],
+            [Usage(3, 2, cached_tokens=0), Timings(), Finish("stop")],
         ),
         (
             [
@@ -1082,13 +1098,220 @@ def test_whatever_comes_it_is_events_or_an_error_of_the_tree(data: bytes) -> Non
         pass
 
 
-def test_a_count_that_is_null_counts_nothing() -> None:
-    chunk = b'{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}],'
-    chunk += b'"usage":{"prompt_tokens":3,"completion_tokens":null}}'
-    decoder = ChatDecoder(Dialect())
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {},
+        {"total_tokens": 7},
+        {"prompt_tokens": 5},
+        {"completion_tokens": 5},
+        {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None},
+        {"prompt_tokens": 3, "completion_tokens": None},
+        {"prompt_tokens": -1, "completion_tokens": 1},
+        {"prompt_tokens": 1, "completion_tokens": -1},
+    ],
+)
+def test_counts_that_are_not_told_are_not_made_up(usage: dict[str, object]) -> None:
+    assert decode({**STOP, "usage": usage}) == [Finish("stop")]
 
-    assert [*decoder.decode(chunk), *decoder.close()] == [
-        TextDelta("a"),
-        Usage(3, 0),
-        Finish("stop"),
+
+@pytest.mark.parametrize(
+    "timings",
+    [
+        {},
+        {"prompt_n": 3},
+        {"predicted_n": 3},
+        {"prompt_n": None, "predicted_n": 3},
+        {"prompt_n": -3, "predicted_n": 3},
+        {"prompt_n": 3, "predicted_n": -1},
+    ],
+)
+def test_counts_are_not_made_up_from_timings_either(timings: dict[str, object]) -> None:
+    assert decode({**STOP, "timings": timings}) == [Timings(), Finish("stop")]
+
+
+@pytest.mark.parametrize(
+    ("details", "usage"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 9}}, Usage(5, 2)),
+        ({"prompt_tokens_details": {"cached_tokens": -1}}, Usage(5, 2)),
+        ({"prompt_tokens_details": {"cached_tokens": 5}}, Usage(5, 2, cached_tokens=5)),
+        ({"prompt_cache_hit_tokens": 6}, Usage(5, 2)),
+        ({"completion_tokens_details": {"reasoning_tokens": 3}}, Usage(5, 2)),
+        ({"completion_tokens_details": {"reasoning_tokens": -1}}, Usage(5, 2)),
+        ({"completion_tokens_details": {"reasoning_tokens": 2}}, Usage(5, 2, reasoning_tokens=2)),
+    ],
+)
+def test_a_part_that_is_larger_than_its_whole_is_left_out(
+    details: dict[str, object], usage: Usage
+) -> None:
+    counts = {"prompt_tokens": 5, "completion_tokens": 2, **details}
+
+    assert decode({**STOP, "usage": counts}) == [usage, Finish("stop")]
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("done", [b"[DONE]", b" [DONE] "])
+def test_after_done_nothing_is_read_any_more(done: bytes) -> None:
+    decoder = ChatDecoder(Dialect())
+    last = json.dumps(chunk(delta={"content": "x"}, finish_reason="stop")).encode()
+    late = json.dumps(chunk(delta={"content": "LATE"}, finish_reason="length")).encode()
+    seen = [decoder.done]
+    events = []
+    for data in (last, done, late, b"<html>", b'{"error":"late"}'):
+        events += decoder.decode(data)
+        seen.append(decoder.done)
+
+    assert seen == [False, False, True, True, True, True]
+    assert events + decoder.close() == [TextDelta("x"), Finish("stop")]
+    assert not decoder.failed
+
+
+@pytest.mark.parametrize("failure", [b"<html>", b'{"error":"out of memory"}'])
+def test_an_answer_that_fails_after_its_finish_reason_has_failed(failure: bytes) -> None:
+    decoder = ChatDecoder(Dialect())
+    decoder.decode(json.dumps(chunk(delta={"content": "x"}, finish_reason="stop")).encode())
+
+    with pytest.raises(StreamInterruptedError):
+        decoder.decode(failure)
+
+    assert (decoder.finished, decoder.failed) == (True, True)
+
+
+# --- errors that nothing names as one -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bare", "kind", "message"),
+    [
+        ({"message": "e"}, BackendError, "e"),
+        ({"msg": "e"}, BackendError, "e"),
+        ({"detail": "e"}, BackendError, "e"),
+        ({"message": "e", "type": "t", "code": 503}, BackendBusyError, "e"),
+        (
+            {"object": "error", "message": "e", "type": "t", "param": None, "code": 400},
+            InvalidRequestError,
+            "e",
+        ),
+        ([{"error": {"message": "e", "code": 503}}], BackendBusyError, "e"),
+    ],
+)
+def test_an_error_is_known_without_a_word_that_it_is_one(
+    bare: object, kind: type[BackendError], message: str
+) -> None:
+    data = json.dumps(bare).encode()
+    with pytest.raises(BackendError) as at_once:
+        ChatDecoder(Dialect()).decode(data)
+    later = ChatDecoder(Dialect())
+    later.decode(json.dumps(chunk(delta={"content": "so f"})).encode())
+    with pytest.raises(StreamInterruptedError) as caught:
+        later.decode(data)
+
+    assert (type(at_once.value), str(at_once.value)) == (kind, message)
+    assert (str(caught.value), caught.value.partial) == (message, "so f")
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {"type": "ping"},
+        {"message": ""},
+        {"message": {"content": "x"}},
+        {"object": "status", "message": "loading"},
+        {"status": "loading", "message": "half of it"},
+        {"model": "m", "message": "hello"},
+        {"choices": [], "message": "hello"},
+    ],
+)
+def test_what_says_something_else_is_no_error(harmless: object) -> None:
+    assert decode(harmless, STOP)[-1].type == "finish"
+
+
+def test_a_key_in_an_error_or_in_what_is_no_chunk_is_not_shown() -> None:
+    key = "sk-abcdefghijklmnopqrstuvwxyz123456"
+    for data in (b'{"error":"bad key %b"}' % key.encode(), b"bad key %b" % key.encode()):
+        with pytest.raises(BackendError) as caught:
+            ChatDecoder(Dialect()).decode(data)
+        assert "bad key ***" in str(caught.value)
+        assert key[:12] not in str(caught.value)
+
+
+# --- calls nobody can make ------------------------------------------------------------------------
+
+
+def call_piece(index: int, **function: str) -> dict[str, object]:
+    return chunk(delta={"tool_calls": [{"index": index, "id": f"c{index}", "function": function}]})
+
+
+CALLED = chunk(delta={}, finish_reason="tool_calls")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [call_piece(0, arguments="{}")],
+        [call_piece(0, name="", arguments="{}")],
+        [call_piece(0)],
+        [call_piece(0, name="add", arguments="{}"), call_piece(1, arguments='{"a":1}')],
+    ],
+)
+def test_a_call_without_a_name_is_an_error_and_not_a_call(pieces: list[object]) -> None:
+    with pytest.raises(ProtocolError, match="the server sent a tool call without a name"):
+        decode(*pieces, CALLED)
+
+
+def test_an_empty_piece_beside_a_call_is_no_call() -> None:
+    events = decode(call_piece(0, name="add", arguments="{}"), call_piece(1, name=""), CALLED)
+
+    assert [event for event in events if isinstance(event, ToolCall)] == [
+        ToolCall("c0", "add", "{}")
     ]
+
+
+def test_a_call_that_is_cut_off_before_its_name_is_reported() -> None:
+    cut = chunk(delta={}, finish_reason="length")
+
+    assert decode(call_piece(0), cut)[1:] == [
+        Notice(
+            "incomplete_tool_call", "a call was cut off by the output limit before its name came"
+        ),
+        Finish("length"),
+    ]
+
+
+# --- earlier reasoning ----------------------------------------------------------------------------
+
+THOUGHT = [
+    Message(role="assistant", content="2", reasoning="I should add"),
+    Message(role="user", content="sure?"),
+    Message(role="assistant", content="yes", reasoning="I am"),
+    Message(role="user", content="good"),
+]
+
+
+def test_earlier_reasoning_that_is_left_out_is_reported_once() -> None:
+    encoded = encode_chat(request(*THOUGHT), "m", Dialect())
+
+    assert encoded.notices == (
+        Notice(
+            "dropped_field",
+            "earlier reasoning was left out: this server is not known to read it",
+        ),
+    )
+    assert "I should add" not in json.dumps(encoded.body)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "messages"),
+    [
+        (Dialect(reasoning_history="reasoning"), THOUGHT),
+        (Dialect(reasoning_wanted=False), THOUGHT),
+        (Dialect(), [Message(role="assistant", content="2", reasoning=""), user("hi")]),
+    ],
+)
+def test_nothing_is_reported_where_nothing_is_missed(
+    dialect: Dialect, messages: list[Message]
+) -> None:
+    assert encode_chat(request(*messages), "m", dialect).notices == ()

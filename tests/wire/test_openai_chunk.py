@@ -44,14 +44,29 @@ def decode(value: object) -> list[StreamEvent]:
         ({"id": 1, "model": 2}, []),
         ({"id": [], "model": {"name": "m"}}, []),
         ({"usage": {"prompt_tokens": 1.0, "completion_tokens": 2}}, [Usage(1, 2)]),
-        ({"usage": {"prompt_tokens": "1", "completion_tokens": 2}}, [Usage(0, 2)]),
-        ({"usage": {"prompt_tokens": 1, "prompt_tokens_details": []}}, [Usage(1, 0)]),
+        ({"usage": {"prompt_tokens": "1", "completion_tokens": 2}}, []),
         (
-            {"usage": {"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 1.0}}},
-            [Usage(1, 0, cached_tokens=1)],
+            {
+                "usage": {
+                    "prompt_tokens": 1,
+                    "completion_tokens": 2,
+                    "prompt_tokens_details": [],
+                }
+            },
+            [Usage(1, 2)],
+        ),
+        (
+            {
+                "usage": {
+                    "prompt_tokens": 1,
+                    "completion_tokens": 2,
+                    "prompt_tokens_details": {"cached_tokens": 1.0},
+                }
+            },
+            [Usage(1, 2, cached_tokens=1)],
         ),
         ({"usage": []}, []),
-        ({"usage": {"prompt_tokens": 10**30, "completion_tokens": True}}, [Usage(0, 0)]),
+        ({"usage": {"prompt_tokens": 10**30, "completion_tokens": True}}, []),
         ({"timings": "fast"}, []),
         ({"prompt_progress": []}, []),
     ],

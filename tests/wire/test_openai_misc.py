@@ -174,3 +174,11 @@ def test_completion_requests_on_the_wire() -> None:
         "prompt": "a",
         "stream": False,
     }
+
+
+def test_a_count_that_cannot_be_true_is_left_out() -> None:
+    body = msgspec.json.decode(
+        b'{"data":[{"embedding":[1.0]}],"usage":{"prompt_tokens":-1}}', type=EmbeddingsBody
+    )
+
+    assert decode_embed(body, 1).usage is None

@@ -248,7 +248,8 @@ class ProtocolError(BackendError):
 
 # code -> (HTTP status a gateway answers with, exit code of the command line).
 # An upstream's 401 becomes 502: our caller's own key was fine. 4 is "no such model", 124 is what
-# `timeout` uses; the rest of the exit codes are in docs/errors.md.
+# `timeout` uses; the rest of the exit codes are in docs/errors.md. A status of the server's own may
+# stand in for the one here: see `http_status`.
 CODES: dict[str, tuple[int, int]] = {
     "modelbay_error": (500, 1),
     "config_error": (500, 2),
@@ -277,8 +278,22 @@ CODES: dict[str, tuple[int, int]] = {
 }
 
 
+# Those that say no more than the server's own status does, and the statuses that are about us and
+# not about our caller: our key, our proxy.
+_KEEPS_STATUS = frozenset(("backend_error", "backend_timeout", "invalid_request", "protocol_error"))
+_OURS = frozenset((401, 403, 407))
+
+
 def http_status(error: ModelbayError) -> int:
-    """The HTTP status a gateway gives this error."""
+    """The HTTP status a gateway gives this error.
+
+    A server's own 4xx is kept where the error says no more than it: clients tell a request that
+    is too large (413) from one that cannot be read (422).
+    """
+    if isinstance(error, BackendError) and error.code in _KEEPS_STATUS:
+        status = error.status or 0
+        if 400 <= status < 500 and status not in _OURS:
+            return status
     return CODES[error.code][0]
 
 

@@ -62,6 +62,7 @@ class Bay:
         self.started_at = int(wall_clock())  # models have no date of their own
         self.answers: set[Interruptible] = set()  # that clients wait for
         self.feeds: set[Interruptible] = set()  # those of them that go on until they are ended
+        self.settings_changed: set[asyncio.Event] = set()  # one of each feed
         self.default_provider = host.catalog.default_provider  # bare names belong to it
         self._looking: asyncio.Task[Catalog] | None = None
         self._has_looked = False

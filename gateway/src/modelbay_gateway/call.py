@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
@@ -88,16 +89,33 @@ class Call:
         return path
 
     def param(self, name: str) -> str:
-        """A part of the path, decoded once."""
+        """A part of the path, decoded once.
+
+        Raises:
+            Refused: The path is not UTF-8; decoded, other paths would be the same.
+        """
+        raw: bytes = self.scope.get("raw_path") or b""
+        try:
+            unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError:
+            raise Refused("invalid_field", "the path is not UTF-8", field=name) from None
         value: str = self.scope["path_params"][name]
         return value
 
     def header(self, name: bytes) -> str | None:
-        """A header by its name in small letters; the first one, if there are several."""
+        """A header by its name in small letters; the first one, if there are several.
+
+        As UTF-8 where it is that, like a path; browsers send Latin-1.
+        """
         if self._headers is None:
             self._headers = dict(reversed(self.scope["headers"]))
         value = self._headers.get(name)
-        return None if value is None else value.decode("latin-1").strip()
+        if value is None:
+            return None
+        try:
+            return value.decode().strip()
+        except UnicodeDecodeError:
+            return value.decode("latin-1").strip()
 
     async def body(self) -> bytes:
         """The whole body.

@@ -51,6 +51,7 @@ class ClientKeys:
         self._keys: tuple[ClientKey, ...] = ()
         self._mark: tuple[int, int] | None = None
         self._next_look = float("-inf")
+        self.had_any = False  # seen since it runs; who revokes the last key opens no door by it
 
     def add(self, name: str, scopes: Iterable[str], *, now: int) -> str:
         """Make a key and keep its hash; the key itself is shown this once.
@@ -107,6 +108,7 @@ class ClientKeys:
             if mark != self._mark:
                 self._keys = self._read()
                 self._mark = mark
+                self.had_any = self.had_any or bool(self._keys)
             self._next_look = now + LOOK_AGAIN_S
         return self._keys
 

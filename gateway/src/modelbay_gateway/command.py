@@ -225,10 +225,17 @@ def list_(as_json: bool) -> None:
 @click.pass_context
 def rm(ctx: click.Context, name: str) -> None:
     """Forget a key; a running server refuses it from the next second on."""
-    if not _client_keys().remove(name):
+    known = _client_keys()
+    if not known.remove(name):
         click.echo(f"there is no key '{name}'", err=True)
         ctx.exit(1)
     click.echo(f"the key '{name}' is forgotten")
+    if not known.list():
+        click.echo(
+            "it was the last one: a server that runs refuses every request until there is a new"
+            " key; one that is started without any lets in whoever is on this machine",
+            err=True,
+        )
 
 
 def _client_keys() -> ClientKeys:

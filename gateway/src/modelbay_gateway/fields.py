@@ -12,7 +12,7 @@ from modelbay_gateway.refusal import Refused
 
 M = TypeVar("M", bound=BaseModel)
 
-_LARGEST = 1 << 63
+_LEAST, _BEYOND = -(1 << 63), 1 << 64  # seeds are unsigned at some servers
 
 
 def parse(body: bytes) -> "Fields":
@@ -86,7 +86,7 @@ class Fields:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if value is None or (
-            isinstance(value, int) and not isinstance(value, bool) and -_LARGEST <= value < _LARGEST
+            isinstance(value, int) and not isinstance(value, bool) and _LEAST <= value < _BEYOND
         ):
             return value
         raise wrong(self.where(name), "a whole number", value)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from modelbay.errors import CODES, ModelbayError
+from modelbay.errors import ModelbayError, http_status
 
 RETRY_AFTER_LIMIT_S = 120.0  # the OpenAI clients give up at once when they are asked to wait longer
 
@@ -82,9 +82,9 @@ class Refused(Exception):  # noqa: N818 - it is the answer, not a fault
 
 
 def of_error(exc: ModelbayError, *, context_window: int | None = None) -> Refusal:
-    """An error of the tree, by the one table."""
+    """An error of the tree, by the one table and the server's own status."""
     return Refusal(
-        status=CODES[exc.code][0],
+        status=http_status(exc),
         code=exc.code,
         message=exc.message,
         hint=exc.hint,

@@ -37,7 +37,8 @@ class Access:
 
     Attributes:
         bind: The address it listens at.
-        keys: The file of client keys; without a key in it everybody on this machine may come in.
+        keys: The file of client keys; without a key in it everybody on this machine may come in,
+            unless there was one before.
         given_keys: More keys, for this run alone.
         hosts: Names it may be called by, beside those of this machine and plain IP addresses.
         origins: Web origins whose pages may use it; ``*`` is all. Empty switches CORS off.
@@ -59,13 +60,24 @@ class Access:
         """Raises ConfigError."""
         return (*self.given_keys, *(self.keys.current() if self.keys is not None else ()))
 
+    @property
+    def is_open(self) -> bool:
+        """Without a key everybody who gets here may come in.
+
+        A server that has asked for keys goes on to ask when the last one is removed: a key that
+        leaked is revoked to shut somebody out.
+        """
+        had_keys = self.keys is not None and self.keys.had_any
+        return (self.is_loopback or self.is_forced) and not had_keys
+
     def check(self) -> None:
         """Refuse to start open to strangers.
 
         Raises:
-            ConfigError: It would listen beyond this machine and ask nobody for a key.
+            ConfigError: It would listen beyond this machine and ask nobody for a key, or the file
+                of keys cannot be read.
         """
-        if not (self.is_loopback or self.current_keys() or self.is_forced):
+        if not (self.current_keys() or self.is_open):
             raise ConfigError(
                 f"{self.bind} can be reached from other machines, and no client key is set",
                 hint="modelbay serve keys add NAME   # or serve at 127.0.0.1, or --force",
@@ -189,9 +201,12 @@ class Guard:
             log.error("%s", exc)
             raise Refused("internal_error", "the keys of this server cannot be read") from exc
         if not keys:
-            if self._access.is_loopback or self._access.is_forced:
+            if self._access.is_open:
                 return Caller(address, EVERY_SCOPE)
-            raise _no_key("all client keys were removed, and this server asks for one")
+            raise _no_key(
+                "all client keys were removed, and this server still asks for one",
+                "modelbay serve keys add NAME   # or start the server anew",
+            )
         given = list(_credentials(scope))
         known = next((key for secret in given if (key := match(secret, keys))), None)
         if known is None:
@@ -232,11 +247,11 @@ class Guard:
             raise too_large(self._limits.body_bytes)
 
 
-def _no_key(message: str) -> Refused:
+def _no_key(message: str, hint: str = "send it as: Authorization: Bearer KEY") -> Refused:
     return Refused(
         "invalid_api_key",
         message,
-        hint="send it as: Authorization: Bearer KEY",
+        hint=hint,
         headers=((b"www-authenticate", b"Bearer"),),
     )
 

@@ -274,3 +274,17 @@ def test_blocks_that_cannot_cross_are_refused_by_name(
 
     assert caught.value.refusal.code == "unsupported_field"
     assert caught.value.refusal.field == f"messages[0].content[0].{field}"
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        ({"type": "any"}, ["tool_choice was left out: no provider here knows it"]),
+        ({"type": "tool", "name": "f"}, ["tool_choice was left out: no provider here knows it"]),
+        ({"type": "auto"}, []),
+        ({"type": "none"}, []),
+    ],
+)
+def test_a_choice_between_no_tools_is_told(choice: dict[str, Any], told: list[str]) -> None:
+    assert notices(tool_choice=choice) == told
+    assert asked(tool_choice=choice).request.tool_choice is None

@@ -75,6 +75,16 @@ def test_media_of_any_length_are_base64(data: bytes) -> None:
     assert part.data == coded(data)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_media_may_stand_on_several_lines(end: str) -> None:
+    data = coded(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    lines = end.join(data[at : at + 5] for at in range(0, len(data), 5)) + end
+
+    [message] = messages({"role": "user", "images": [lines]})
+
+    assert message.content == [ImagePart(data=data, media_type="image/png")]
+
+
 @pytest.mark.parametrize("data", ["data:image/png;base64,AAAA", "https://x.test/a.png"])
 def test_addresses_are_no_media(data: str) -> None:
     with pytest.raises(Refused) as caught:

@@ -194,6 +194,20 @@ def test_earlier_thinking_is_read_by_both_names_also_when_empty(name: str) -> No
     assert found.request.messages[1] == Message(role="assistant", content="a", reasoning="")
 
 
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_earlier_thinking_that_is_no_text_is_told(name: str) -> None:
+    found = read(messages=[*HI, {"role": "assistant", "content": "a", name: {"text": "hm"}}])
+
+    told = f"messages[1].{name} was left out: the gateway does not know it"
+    assert found.notices == (Notice("dropped_field", told),)
+    assert found.request.messages[1] == Message(role="assistant", content="a")
+
+
+@pytest.mark.parametrize("seed", [-(2**63), 2**63, 2**64 - 1])
+def test_a_seed_may_have_all_of_64_bits(seed: int) -> None:
+    assert read(seed=seed).request.seed == seed
+
+
 def test_a_field_inside_a_message_that_nobody_will_see_is_told() -> None:
     found = read(
         messages=[
@@ -336,7 +350,7 @@ def test_effort_is_read_in_both_forms() -> None:
         ({"messages": ["hi"]}, ("invalid_field", "messages[0]")),
         ({"messages": [{}]}, ("missing_field", "messages[0].role")),
         ({"messages": [{"role": "x"}]}, ("invalid_field", "messages[0].role")),
-        ({"messages": [{"role": "function"}]}, ("invalid_field", "messages[0].role")),
+        ({"messages": [{"role": "function"}]}, ("missing_field", "messages[0].name")),
         ({"messages": [{"role": "user", "content": 1}]}, ("invalid_field", "messages[0].content")),
         (
             {"messages": [{"role": "user", "content": [{"type": "x"}]}]},
@@ -361,7 +375,17 @@ def test_effort_is_read_in_both_forms() -> None:
         ({"stop": [1]}, ("invalid_field", "stop[0]")),
         ({"n": 2}, ("unsupported_field", "n")),
         ({"logprobs": True}, ("unsupported_field", "logprobs")),
-        ({"functions": [{}]}, ("unsupported_field", "functions")),
+        ({"functions": [{}]}, ("missing_field", "functions[0].name")),
+        ({"functions": [TOOL["function"]], "tools": [TOOL]}, ("unsupported_field", "functions")),
+        (
+            {"functions": [TOOL["function"]], "function_call": "f"},
+            ("invalid_field", "function_call"),
+        ),
+        (
+            {"functions": [TOOL["function"]], "function_call": {}},
+            ("missing_field", "function_call.name"),
+        ),
+        ({"seed": 2**64}, ("invalid_field", "seed")),
         ({"modalities": ["audio"]}, ("unsupported_field", "modalities")),
         ({"tools": [{"type": "custom"}]}, ("unsupported_field", "tools[0].type")),
         ({"tools": [{"type": "function"}]}, ("missing_field", "tools[0].function")),

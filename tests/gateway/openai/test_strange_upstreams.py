@@ -75,7 +75,10 @@ SHAPES: dict[str, tuple[int, str, str, tuple[int, str, str, bool]]] = {
     "page of a proxy": (502, "text/html", f"<html><body><h1>{TOLD}</h1></body></html>", BAD),
     "plain text": (500, "text/plain", TOLD, BAD),
     "detail": (400, JSON, json.dumps({"detail": TOLD}), REFUSED),
-    "details": (422, JSON, json.dumps({"detail": [{"loc": ["body"], "msg": TOLD}]}), REFUSED),
+    "details": (
+        *(422, JSON, json.dumps({"detail": [{"loc": ["body"], "msg": TOLD}]})),
+        (422, *REFUSED[1:]),
+    ),
     "Anthropic's": (
         *(529, JSON, json.dumps({"type": "error", "error": {"type": "x", "message": TOLD}})),
         (503, "server_error", "overloaded", True),

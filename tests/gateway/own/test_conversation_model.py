@@ -51,7 +51,7 @@ def answered(client: httpx.Client, **fields: object) -> str:
 
 def test_a_conversation_nobody_has_heard_of_has_no_model(open_lab: Open) -> None:
     """S2-05, S2-07, S2-08, S2-11: null, and turns go to the default."""
-    assert open_lab().get(MODEL).json() == told(None)
+    assert open_lab().get(MODEL).json() == told(None, fallback="desk/a")
 
 
 def test_put_answers_what_it_is_now_and_get_repeats_it(open_lab: Open) -> None:
@@ -68,8 +68,8 @@ def test_null_and_an_empty_text_clear(open_lab: Open, nothing: str | None) -> No
     client = open_lab()
     put(client, "desk/b")
 
-    assert put(client, nothing) == told(None)
-    assert client.get(MODEL).json() == told(None)
+    assert put(client, nothing) == told(None, fallback="desk/a")
+    assert client.get(MODEL).json() == told(None, fallback="desk/a")
 
 
 def test_it_is_there_again_in_a_new_session_of_the_server(
@@ -197,7 +197,7 @@ def test_a_turn_may_name_a_model_or_leave_it_out(open_lab: Open) -> None:
     """S2-14, S2-15, S2-16: what it names goes first and is remembered; else the stored one."""
     client = open_lab()
     assert answered(client) == "desk/a"  # the default: nothing is stored yet
-    assert client.get(MODEL).json() == told(None)
+    assert client.get(MODEL).json() == told(None, fallback="desk/a")
 
     assert answered(client, model="desk/b") == "desk/b"
     assert answered(client) == "desk/b"

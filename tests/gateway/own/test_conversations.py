@@ -158,3 +158,42 @@ def test_a_part_of_a_message_that_does_not_say_what_it_is_is_named(open_lab: Ope
 
     assert answer.status_code == 400
     assert answer.json()["error"]["param"].startswith("messages.0.message.content")
+
+
+def test_one_that_has_a_model_alone_is_listed_on_request_and_deleted(open_lab: Open) -> None:
+    client = open_lab()
+    client.post("/conversations", json={"id": "kept", "title": "A trip"})
+    client.put("/conversations/kept/model", json={"model": "desk/a"})
+    client.put("/conversations/bare/model", json={"model": "desk/b"})
+
+    def listed(**query: str) -> list[tuple[str, str, int]]:
+        items = client.get("/conversations", params=query).json()["items"]
+        return [(each["id"], each["title"], each["messages"]) for each in items]
+
+    assert listed() == [("kept", "A trip", 0)]
+    assert sorted(listed(all="1")) == [("bare", "", 0), ("kept", "A trip", 0)]
+    first = client.get("/conversations?all=1&limit=1").json()
+    second = client.get("/conversations", params={"all": "1", "cursor": first["next"]}).json()
+    assert {each["id"] for each in (*first["items"], *second["items"])} == {"kept", "bare"}
+
+    assert client.delete("/conversations/bare").json() == {"deleted": 1}
+    assert client.get("/conversations/bare/model").json()["model"] is None
+    assert listed(all="1") == [("kept", "A trip", 0)]
+    assert client.delete("/conversations/bare").status_code == 404
+
+
+@pytest.mark.parametrize("id", ["q\nq", "q\x7f", "\x85q"])
+def test_an_id_that_no_path_can_hold_is_none(open_lab: Open, id: str) -> None:
+    answer = open_lab().post("/conversations", json={"id": id})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "id")
+
+
+@pytest.mark.parametrize("path", ["%FF", "%FF/model", "a%C3/messages"])
+def test_a_path_that_is_not_utf_8_names_nothing(open_lab: Open, path: str) -> None:
+    client = open_lab()
+
+    answer = client.get(f"/conversations/{path}")
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "id")
+    assert client.get("/conversations/%EF%BF%BD/model").status_code == 200

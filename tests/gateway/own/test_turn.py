@@ -79,6 +79,39 @@ def test_the_header_says_it_before_the_body(client: httpx.Client, path: str) -> 
     assert remembered(client) == "desk/m"
 
 
+@pytest.mark.parametrize(
+    "fields", [{"raw": True}, {"suffix": "end"}, {"raw": True, "suffix": "end"}]
+)
+def test_a_raw_prompt_is_a_turn_too(client: httpx.Client, fields: dict[str, Any]) -> None:
+    asked(client, "/api/generate", conversation_id="c1", **fields)
+
+    assert remembered(client) == "desk/m"
+
+
+@each_surface
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_an_id_is_the_same_in_a_header_and_in_a_path(
+    client: httpx.Client, path: str, encoding: str
+) -> None:
+    body = {"model": "m", **TURNS[path]}
+    id = "gespräch"
+
+    answer = client.post(path, json=body, headers={b"x-conversation-id": id.encode(encoding)})
+
+    assert answer.status_code == 200
+    assert client.get("/conversations/gespr%C3%A4ch/model").json()["model"] == "desk/m"
+
+
+@each_surface
+@pytest.mark.parametrize("id", ["q\nq", "\x00", "q\x7f"])
+def test_an_id_that_no_path_can_hold_is_refused(client: httpx.Client, path: str, id: str) -> None:
+    answer = asked(client, path, conversation_id=id)
+
+    assert answer.status_code == 400
+    assert "control character" in answer.text
+    assert client.get("/conversations?all=1").json()["items"] == []
+
+
 def test_a_completion_without_a_model_goes_to_its_conversations(client: httpx.Client) -> None:
     client.put("/conversations/c1/model", json={"model": "desk/embed"})
 

@@ -134,10 +134,18 @@ async def test_earlier_thoughts_go_back_where_the_server_wants_them(
     bay: OpenBay, name: str, field: str | None
 ) -> None:
     with OpenAISimulator(MODELS, name) as sim:
-        await bay(sim.address, server=name).chat(HISTORY, "thinker")
+        events = await bay(sim.address, server=name).chat(HISTORY, "thinker")
+        notices = [event for event in events if isinstance(event, Notice)]
 
         answer = body(sim)["messages"][1]
         more = {} if field is None else {field: "I greet."}
+        # OpenAI has no field for it; of the others nobody knows what they would do with one.
+        assert notices == (field is None and name != "openai") * [
+            Notice(
+                "dropped_field",
+                "earlier reasoning was left out: this server is not known to read it",
+            )
+        ]
         assert answer == {"role": "assistant", "content": "Hello.", **more}
 
 
@@ -318,8 +326,10 @@ async def test_extra_cannot_change_what_the_request_is_about(bay: OpenBay) -> No
 
 async def test_reasoning_history_can_be_switched_off(bay: OpenBay) -> None:
     with OpenAISimulator(MODELS, "vllm") as sim:
-        await bay(sim.base_url, dialect={"reasoningHistory": ""}).chat(HISTORY, "thinker")
+        desk = bay(sim.base_url, dialect={"reasoningHistory": ""})
+        events = await desk.chat(HISTORY, "thinker")
 
+        assert not any(isinstance(event, Notice) for event in events)
         assert body(sim)["messages"][1] == {"role": "assistant", "content": "Hello."}
 
 

@@ -1,5 +1,6 @@
 """The one seam all model traffic goes through. No type of the HTTP library is in a signature."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -36,6 +37,7 @@ log = logging.getLogger("modelbay.http")
 Method = Literal["GET", "POST", "PUT", "DELETE", "HEAD"]
 MANAGEMENT_DEADLINE_S = 15.0
 NOTHING = "answered nothing"  # ends the message of an error for an empty answer
+DRAIN_S = 0.1  # the end of a body comes with its last bytes, or not before the server sees fit
 JSON_LIMIT = 16 * 1024 * 1024  # a list of 10,000 models is 5 MB; 200 MB is a fault
 
 T = TypeVar("T")
@@ -318,6 +320,20 @@ async def read_body(response: HttpResponse, *, limit: int = JSON_LIMIT) -> bytes
                 raise ProtocolError(f"the answer is larger than {limit} bytes", stage="decode")
             parts.append(block)
     return b"".join(parts)
+
+
+async def drain(blocks: AsyncIterator[bytes]) -> None:
+    """Read on to the end of a body of which nothing more is wanted, for `DRAIN_S` at most.
+
+    An answer that was read to its end leaves its connection for the next request. Whatever comes
+    instead of the end is no error any more.
+    """
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in blocks:
+                pass
+    except (TimeoutError, BackendError):
+        pass
 
 
 async def raise_for_status(

@@ -8,6 +8,7 @@ from urllib.parse import urljoin, urlsplit
 from modelbay.client.http import (
     NOTHING,
     decode_body,
+    drain,
     fetch_json,
     open_stream,
     raise_for_status,
@@ -18,6 +19,7 @@ from modelbay.errors import (
     BackendError,
     ProtocolError,
     StreamInterruptedError,
+    UnsupportedFeatureError,
 )
 from modelbay.models.catalog import ModelInfo
 from modelbay.models.chat import ChatRequest
@@ -32,7 +34,7 @@ from modelbay.models.media import (
     RerankRequest,
     RerankResult,
 )
-from modelbay.wire.errors import Classify, parse_error_body
+from modelbay.wire.errors import Classify, ErrorBody, parse_error_body
 from modelbay.wire.openai_chat import ChatDecoder, Dialect, encode_chat
 from modelbay.wire.openai_images import (
     ImagesBody,
@@ -139,18 +141,42 @@ async def rerank(
     path: str = "v1/rerank",
     classify: Classify | None = None,
 ) -> RerankResult:
-    """Documents by score over ``POST {path}``."""
-    body = await fetch_json(
-        provider,
-        "POST",
-        path,
-        into=RerankBody,
-        json=encode_rerank(request, model.ref.wire_id),
-        headers=_WANTS_JSON,
-        model=str(model.ref),
-        deadline_s=None,
-        classify=classify,
-    )
+    """Documents by score over ``POST {path}``.
+
+    Raises:
+        UnsupportedFeatureError: The server has no such path.
+        BackendError: The server refused or failed.
+    """
+    is_missing = False
+
+    def read(status: int, body: ErrorBody) -> type[BackendError] | None:
+        nonlocal is_missing
+        about = f"{body.message} {body.code}".lower()
+        is_missing = status in (404, 405) and "model" not in about
+        return classify(status, body) if classify is not None else None
+
+    try:
+        body = await fetch_json(
+            provider,
+            "POST",
+            path,
+            into=RerankBody,
+            json=encode_rerank(request, model.ref.wire_id),
+            headers=_WANTS_JSON,
+            model=str(model.ref),
+            deadline_s=None,
+            classify=read,
+        )
+    except BackendError as exc:
+        if not is_missing or model.ref.wire_id in exc.message:
+            raise
+        raise UnsupportedFeatureError(
+            f"this server does not rerank (HTTP {exc.status})",
+            provider_id=provider.id,
+            model=str(model.ref),
+            hint="choose a model of a server that does: modelbay models",
+            stage="send",
+        ) from exc
     return decode_rerank(body)
 
 
@@ -268,11 +294,18 @@ async def _events(
             kind = response.headers.get("content-type", "").lower()
             if kind.startswith("text/event-stream"):
                 sse = SSEDecoder()
-                async with closing(response.blocks()) as blocks:
-                    async for block in blocks:
-                        for data in sse.feed(block):
-                            for event in decoder.decode(data):
-                                yield event
+                try:
+                    async with closing(response.blocks()) as blocks:
+                        async for block in blocks:
+                            for data in sse.feed(block):
+                                for event in decoder.decode(data):
+                                    yield event
+                            if decoder.done:
+                                await drain(blocks)
+                                break
+                except StreamInterruptedError:
+                    if decoder.failed or not decoder.finished:
+                        raise  # else the answer was whole before its connection broke
                 for data in sse.close():
                     for event in _last(decoder, data):
                         yield event

@@ -1,11 +1,12 @@
 """Error answers: three envelopes, one result, and the class of error a status stands for."""
 
 import email.utils
+import html
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import msgspec
 
@@ -21,6 +22,7 @@ from modelbay.errors import (
     QuotaExceededError,
     RateLimitedError,
 )
+from modelbay.redaction import without_keys as without_keys
 
 BODY_LIMIT = 1024 * 1024  # S1-43: of an error's body no more is read
 MESSAGE_LIMIT = 500  # servers echo whole requests; a message is for people
@@ -48,30 +50,44 @@ Classify: TypeAlias = Callable[[int, ErrorBody], type[BackendError] | None]
 def parse_error_body(body: bytes) -> ErrorBody:
     """Read ``{"error": {message, type, code}}``, ``{"error": "..."}``, or any text (S1-41).
 
-    Also ``{"detail": [{loc, msg}]}``, the refused fields of servers that check by a schema.
+    Also ``{"detail": [{loc, msg}]}``, the refused fields of servers that check by a schema;
+    any of these alone in a list, or behind ``error:`` as a line of a stream; and a page of HTML,
+    of which the words are kept. What looks like anybody's key is taken out of the message.
 
     Never raises: an error that cannot be read is still an error.
     """
     text = body[:BODY_LIMIT].decode("utf-8", "replace").strip()
-    try:
-        value = msgspec.json.decode(text.encode())
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return ErrorBody(message=shorten(text))
+    value = _json(text)
+    if value is None and text.startswith(_LINE):
+        value = _json(text.removeprefix(_LINE))
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, dict):
         error = value.get("error", value.get("detail", value))
         if isinstance(error, dict):
             kind = _text(error.get("type"))
             return ErrorBody(
-                message=shorten(_text(error.get("message")) or _text(error.get("msg")) or text),
+                message=_worded(_text(error.get("message")) or _text(error.get("msg")) or text),
                 type=kind,
                 code=_text(error.get("code")) or kind,
                 raw=error,
             )
         if isinstance(error, str):
-            return ErrorBody(message=shorten(error.strip()), raw=value)
+            return ErrorBody(message=_worded(error.strip()), raw=value)
         if isinstance(error, list) and (found := [_complaint(item) for item in error]):
-            return ErrorBody(message=shorten("; ".join(filter(None, found)) or "not accepted"))
-    return ErrorBody(message=shorten(text))
+            return ErrorBody(message=_worded("; ".join(filter(None, found)) or "not accepted"))
+    return ErrorBody(message=_worded(text))
+
+
+_LINE = "error:"
+
+
+def _json(text: str) -> object:
+    """What the text says as JSON; ``None`` where it is none."""
+    try:
+        return cast(object, msgspec.json.decode(text.encode()))
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
 
 
 def _complaint(item: object) -> str:
@@ -99,6 +115,23 @@ CUT = "…"  # stands where a text was cut: there may be the first half of a key
 def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """At most so many characters of what a server says; `CUT` stands for the rest."""
     return text if len(text) <= limit else text[: limit - 1] + CUT
+
+
+_PAGE = re.compile(r"\s*<(!doctype\b|html\b|head\b|body\b|title\b|h1\b|center\b|!--)", re.I)
+_UNSEEN = re.compile(r"<(script|style)\b.*?(</\1\s*>|\Z)|<!--.*?(-->|\Z)", re.I | re.S)
+_TAG = re.compile(r"<[^<>]*>")
+
+
+def _worded(text: str) -> str:
+    """For people: no tags of a page, no keys, not too long."""
+    if _PAGE.match(text):
+        words = (
+            " ".join(html.unescape(part).split()) for part in _TAG.split(_UNSEEN.sub(" ", text))
+        )
+        text = " ".join(dict.fromkeys(filter(None, words)))  # a title is often the heading too
+    # A server may echo a key that is none of ours: of its own account, or of its other callers.
+    # Before it is cut: half a key is not known as one.
+    return shorten(without_keys(text[: 4 * MESSAGE_LIMIT]))
 
 
 _BY_STATUS: dict[int, type[BackendError]] = {

@@ -30,10 +30,9 @@ from modelbay.models.events import (
     Status,
     StreamEvent,
     TextDelta,
-    Usage,
 )
 from modelbay.models.frozen import JsonObject
-from modelbay.wire.errors import Classify, error_class, parse_error_body, shorten
+from modelbay.wire.errors import Classify, error_class, parse_error_body, shorten, without_keys
 from modelbay.wire.openai_chunk import (
     CallPiece,
     Choice,
@@ -43,6 +42,7 @@ from modelbay.wire.openai_chunk import (
     Measured,
     Tokens,
     decode_chunk,
+    is_bare_error,
     read_odd,
     timings_event,
     usage_event,
@@ -64,6 +64,8 @@ class Dialect:
             alone with ``required``, for servers that read the object as ``auto``.
         tools_with_format: Tools and a response format may be sent together.
         reasoning_history: The message field that takes earlier reasoning; ``None`` sends none.
+        reasoning_wanted: Earlier reasoning that is not sent is missed, and a notice says so; not
+            where the server refuses it or the user has switched it off.
         reasoning_effort: It understands ``reasoning_effort``.
         top_k: It understands ``top_k``.
         developer_role: It knows the role ``developer``; elsewhere ``system`` is sent.
@@ -80,6 +82,7 @@ class Dialect:
     named_tool_choice: Literal["object", "single"] = "object"
     tools_with_format: bool = True
     reasoning_history: str | None = None
+    reasoning_wanted: bool = True
     reasoning_effort: bool = True
     top_k: bool = True
     developer_role: bool = False
@@ -137,6 +140,9 @@ def encode_chat(
             body["reasoning_effort"] = request.reasoning_effort
         else:
             notices.append(_dropped("reasoning_effort", "this server does not know it"))
+    is_missed = dialect.reasoning_wanted and not dialect.reasoning_history
+    if is_missed and any(message.reasoning for message in request.messages):
+        notices.append(_dropped("earlier reasoning", "this server is not known to read it"))
     _tools_and_format(request, dialect, body)
     for name, value in request.extra.items():
         if name == "n" and value not in (None, 1):
@@ -228,6 +234,9 @@ class ChatDecoder:
     Attributes:
         finished: A finish reason was seen. Without it the answer is not whole: ``[DONE]`` alone
             proves nothing, and its absence after a finish reason is harmless.
+        done: ``[DONE]`` was seen. Nothing follows it; what comes all the same is passed over, and
+            nobody need wait for the end of the body.
+        failed: `decode` has raised; also after a finish reason the answer is not whole then.
     """
 
     __slots__ = (
@@ -242,11 +251,15 @@ class ChatDecoder:
         "_text",
         "_timings",
         "_usage",
+        "done",
+        "failed",
         "finished",
     )
 
     def __init__(self, dialect: Dialect, classify: Classify | None = None) -> None:
         self.finished = False
+        self.done = False
+        self.failed = False
         self._classify = classify
         self._splitter = ThinkTagSplitter() if dialect.think_tags else None
         self._text: list[str] = []
@@ -271,11 +284,15 @@ class ChatDecoder:
             ProtocolError: It is not a chunk.
             BackendError: It is an error; under status 200 servers report failures this way.
         """
-        if data == b"[DONE]":
+        if data == b"[DONE]" or self.done:
+            self.done = True
             return []
         try:
             chunk = decode_chunk(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            if data.strip() == b"[DONE]":
+                self.done = True
+                return []
             try:
                 odd = read_odd(data)
                 if odd is None:
@@ -288,9 +305,12 @@ class ChatDecoder:
         if chunk.error and _is_error(chunk):
             raise self._reported(data)
         events: list[StreamEvent] = []
-        for choice in chunk.choices or ():
-            if not choice.index:
-                self._choice(choice, events)
+        if chunk.choices:
+            for choice in chunk.choices:
+                if not choice.index:
+                    self._choice(choice, events)
+        elif is_bare_error(chunk, data):
+            raise self._reported(data)
         if chunk.model is not None:
             self._model = chunk.model
             self._response_id = chunk.id
@@ -310,6 +330,7 @@ class ChatDecoder:
 
         Raises:
             StreamInterruptedError: No finish reason was seen, or the server's was that it failed.
+            ProtocolError: A tool call has no name.
             BackendError: It failed before anything of the answer came.
         """
         if self._raw_reason == "error":
@@ -323,12 +344,8 @@ class ChatDecoder:
             events += self._splitter.close()
         reason = _FINISH.get(self._raw_reason, "other")
         events += self._calls.close(cut_off=reason == "length")
-        if self._usage is not None:
-            events.append(usage_event(self._usage))
-        elif self._timings is not None:
-            # Counts can be had from the timings in any case, asked for or not.
-            t = self._timings
-            events.append(Usage(t.prompt_n + t.cache_n, t.predicted_n, t.cache_n))
+        if (usage := usage_event(self._usage, self._timings)) is not None:
+            events.append(usage)
         if self._timings is not None:
             events.append(timings_event(self._timings))
         known = self._raw_reason in _FINISH
@@ -395,6 +412,7 @@ class ChatDecoder:
 
     def _reported(self, data: bytes) -> BackendError:
         """The error object inside an answer that began as a success."""
+        self.failed = True
         body = parse_error_body(data)
         # Some servers repeat the status they would have answered with as the code.
         status = int(body.code) if _STATUS.fullmatch(body.code) else 500
@@ -405,7 +423,8 @@ class ChatDecoder:
         return error(message, status=status, stage="decode")
 
     def _not_a_chunk(self, data: bytes, exc: Exception) -> BackendError:
-        shown = shorten(data[:_SHOWN_BYTES].decode("utf-8", "replace"), _SHOWN)
+        self.failed = True
+        shown = shorten(without_keys(data[:_SHOWN_BYTES].decode("utf-8", "replace")), _SHOWN)
         message = f"expected a chat chunk, got {shown!r} ({exc})"
         if self._began:
             return StreamInterruptedError(message, partial=self.partial)

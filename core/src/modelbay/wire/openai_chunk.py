@@ -63,10 +63,10 @@ class Measured(msgspec.Struct):
     """An extension of some servers: milliseconds, and tokens per second."""
 
     cache_n: int = 0
-    prompt_n: int = 0
+    prompt_n: int | None = None
     prompt_ms: float | None = None
     prompt_per_second: float | None = None
-    predicted_n: int = 0
+    predicted_n: int | None = None
     predicted_ms: float | None = None
     predicted_per_second: float | None = None
 
@@ -96,16 +96,38 @@ _LARGEST = 1 << 53  # the largest whole number that every reader of JSON keeps
 S = TypeVar("S", Cached, Reasoned, Measured, PromptProgress)
 
 
-def usage_event(usage: Tokens) -> Usage:
-    """The counts as an event; what is not told counts nothing."""
-    inputs, outputs = usage.prompt_tokens_details, usage.completion_tokens_details
-    cached = None if inputs is None else inputs.cached_tokens
-    thought = None if outputs is None else outputs.reasoning_tokens
+def usage_event(usage: Tokens | None, timings: Measured | None = None) -> Usage | None:
+    """The counts as an event; ``None`` where they are not told, or cannot be true.
+
+    Without both numbers there is no event: a zero in the place of one would be made up. They can
+    be had from the timings too, which some servers send asked for or not. Of the parts that are
+    told beside them, one that is larger than its whole is left out.
+    """
+    if usage is not None:
+        inputs, outputs = usage.prompt_tokens_details, usage.completion_tokens_details
+        cached = None if inputs is None else inputs.cached_tokens
+        thought = None if outputs is None else outputs.reasoning_tokens
+        if cached is None:
+            cached = usage.prompt_cache_hit_tokens
+        counts = _counts(usage.prompt_tokens, usage.completion_tokens, cached, thought)
+        if counts is not None:
+            return counts
+    if timings is None or timings.prompt_n is None:
+        return None
+    read = timings.prompt_n + timings.cache_n
+    return _counts(read, timings.predicted_n, timings.cache_n, None)
+
+
+def _counts(
+    inputs: int | None, outputs: int | None, cached: int | None, thought: int | None
+) -> Usage | None:
+    if inputs is None or outputs is None or inputs < 0 or outputs < 0:
+        return None
     return Usage(
-        usage.prompt_tokens or 0,
-        usage.completion_tokens or 0,
-        cached_tokens=usage.prompt_cache_hit_tokens if cached is None else cached,
-        reasoning_tokens=thought,
+        inputs,
+        outputs,
+        cached_tokens=cached if cached is not None and 0 <= cached <= inputs else None,
+        reasoning_tokens=thought if thought is not None and 0 <= thought <= outputs else None,
     )
 
 
@@ -125,6 +147,27 @@ def timings_event(timings: Measured) -> Timings:
     )
 
 
+# What an error may hold that stands alone, without ``error`` around it.
+_OF_AN_ERROR = frozenset(("message", "msg", "detail", "type", "code", "param", "object"))
+
+
+def is_bare_error(chunk: Chunk, data: bytes) -> bool:
+    """Whether a chunk without choices is an error that nothing names as one.
+
+    Such as ``{"message": "..."}`` under ``event: error``, or ``{"object": "error", ...}``.
+    """
+    if chunk.choices is not None or chunk.usage is not None or chunk.model is not None:
+        return False
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False  # it was read before: what is odd stands in fields that nobody looks at
+    if not isinstance(value, dict) or not value.keys() <= _OF_AN_ERROR:
+        return False
+    words = value.get("message") or value.get("msg") or value.get("detail")
+    return bool(words) and isinstance(words, str) and value.get("object", "error") == "error"
+
+
 # --- what does not fit ---------------------------------------------------------------------------
 
 
@@ -142,6 +185,10 @@ def read_odd(data: bytes) -> Chunk | None:
     value = msgspec.json.decode(data)
     if value is None:
         return None
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        value = value[0]  # some wrap an error so
+        if not value.get("error"):
+            raise msgspec.ValidationError("expected an object, got list")
     if not isinstance(value, dict):
         raise msgspec.ValidationError(f"expected an object, got {type(value).__name__}")
     return Chunk(

@@ -86,7 +86,7 @@ def decode_embed(body: EmbeddingsBody, inputs: int) -> EmbedResult:
 
 def _usage(tokens: _Tokens | None) -> Usage | None:
     count = None if tokens is None else tokens.prompt_tokens
-    return None if count is None else Usage(int(count), 0)
+    return None if count is None or count < 0 else Usage(int(count), 0)
 
 
 def _floats(value: list[float] | str) -> list[float]:

@@ -4,6 +4,7 @@ import secrets
 
 import msgspec
 
+from modelbay.errors import ProtocolError
 from modelbay.models.events import Notice, ToolCall, ToolCallDelta
 from modelbay.wire.openai_chunk import CallPiece, Function
 
@@ -63,18 +64,28 @@ class CallPieces:
 
         Args:
             cut_off: The answer ended at its limit; a call that is not whole becomes a notice then.
+
+        Raises:
+            ProtocolError: A call has no name: nobody can make it.
         """
         events: list[ToolCall | Notice] = []
         calls = [call for opened in self._opened.values() for call in opened]
+        if any(call.name for call in calls):
+            # Beside a call some send an empty piece of another one that never comes.
+            calls = [call for call in calls if call.name or any(call.arguments)]
         for call in sorted(calls, key=lambda call: call.index):
-            if cut_off and not call.whole:
+            if cut_off and not (call.name and call.whole):
                 events.append(
                     Notice(
                         "incomplete_tool_call",
-                        f"the call of '{call.name}' was cut off by the output limit",
+                        f"the call of '{call.name}' was cut off by the output limit"
+                        if call.name
+                        else "a call was cut off by the output limit before its name came",
                     )
                 )
                 continue
+            if not call.name:
+                raise ProtocolError("the server sent a tool call without a name", stage="decode")
             # Results are found by the id, over all turns of a conversation.
             call_id = call.id or f"call_{secrets.token_hex(12)}"
             arguments = "".join(call.arguments) or "{}"

@@ -225,8 +225,11 @@ def _tools(fields: Fields, ignored: list[str]) -> tuple[list[Tool], Choice, Json
         )
     if chosen == "required" and left_out and not tools:
         raise unsupported("tool_choice", "the tools run on Anthropic's servers alone")
-    # A choice between no tools is an error at some servers.
-    return (tools, chosen, extra) if tools else ([], None, {})
+    if tools:
+        return tools, chosen, extra
+    if chosen not in ("auto", "none"):
+        ignored.append("tool_choice")
+    return [], None, {}  # a choice between no tools is an error at some servers
 
 
 def _choice(choice: Fields, ignored: list[str]) -> tuple[Choice, JsonObject]:

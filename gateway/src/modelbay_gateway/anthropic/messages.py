@@ -10,6 +10,7 @@ from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.openai.chat import flags, model_headers
 from modelbay_gateway.openai.encode import new_id, to_json
+from modelbay_gateway.own.reading import asked_conversation
 from modelbay_gateway.own.turn import remembered
 from modelbay_gateway.refusal import ended_badly, of_error
 
@@ -17,7 +18,7 @@ from modelbay_gateway.refusal import ended_badly, of_error
 async def messages(bay: Bay, call: Call) -> None:
     """Answer one turn, streamed or at once."""
     asked = decode_request(await call.body(), routing=flags(call))
-    conversation_id = call.header(b"x-conversation-id") or asked.conversation_id
+    conversation_id = asked_conversation(call, asked.conversation_id)
     model = await remembered(
         bay, conversation_id, asked.name, find(bay, asked.name), persist=asked.persist
     )

@@ -26,6 +26,7 @@ from modelbay_gateway.ollama.decode import (
 from modelbay_gateway.ollama.encode import Form, LineEncoder, Stopwatch, nothing_said, whole
 from modelbay_gateway.ollama.names import find
 from modelbay_gateway.openai.chat import flags, model_headers
+from modelbay_gateway.own.reading import asked_conversation
 from modelbay_gateway.own.turn import remembered
 from modelbay_gateway.refusal import Refused, ended_badly, of_error
 from modelbay_gateway.retention import allowed, allowed_fields
@@ -61,7 +62,7 @@ async def generate(bay: Bay, call: Call) -> None:
     if isinstance(asked, ChatCall):
         await _chat(bay, call, asked, "generate")
         return
-    model = await find(bay, asked.asked.model)
+    model = await _found(bay, call, asked.asked)
     extra, notices = fitted(asked.asked, model)
     request, left = allowed(call.caller, asked.request.model_copy(update={"extra": extra}))
     client = call.caller.name
@@ -78,14 +79,10 @@ async def generate(bay: Bay, call: Call) -> None:
 
 
 async def _chat(bay: Bay, call: Call, asked: ChatCall, form: Form) -> None:
-    name = asked.asked.model
     if not asked.request.messages:
-        await _load(bay, call, asked.asked, await find(bay, name), form)
+        await _load(bay, call, asked.asked, await find(bay, asked.asked.model), form)
         return
-    conversation_id = call.header(b"x-conversation-id") or asked.asked.conversation_id
-    model = await remembered(
-        bay, conversation_id, name, find(bay, name), persist=asked.asked.persist
-    )
+    model = await _found(bay, call, asked.asked)
     effort = asked.request.reasoning_effort
     if effort is not None and model.capabilities.reasoning is False:
         if effort != "none":
@@ -109,6 +106,13 @@ async def _chat(bay: Bay, call: Call, asked: ChatCall, form: Form) -> None:
         lambda: bay.chat_result(model, request, client),
     )
     await _answer(bay, call, turn)
+
+
+async def _found(bay: Bay, call: Call, asked: Asked) -> ModelInfo:
+    """The model of a turn, which its conversation remembers."""
+    conversation_id = asked_conversation(call, asked.conversation_id)
+    name = asked.model
+    return await remembered(bay, conversation_id, name, find(bay, name), persist=asked.persist)
 
 
 async def _answer(bay: Bay, call: Call, turn: _Turn) -> None:
@@ -147,7 +151,7 @@ async def _load(bay: Bay, call: Call, asked: Asked, model: ModelInfo, form: Form
         UnsupportedActionError: The provider cannot free models.
     """
     provider_id = model.ref.provider_id
-    own, notices = allowed_fields(call.caller, asked.own)
+    options, notices = allowed_fields(call.caller, {**asked.options, **asked.own})
     if asked.unloads:
         if "manage" not in call.caller.scopes:
             raise Refused(
@@ -159,8 +163,7 @@ async def _load(bay: Bay, call: Call, asked: Asked, model: ModelInfo, form: Form
     else:
         table = bay.host.registry.handle(provider_id).table
         if table is not None and "load" in table.actions:
-            options = {**asked.options, **own} if model.kind == KIND else {}
-            load = made(Load, model=model.wire_id, options=options)
+            load = made(Load, model=model.wire_id, options=options if model.kind == KIND else {})
             await call.attended(_managed(bay, call, provider_id, load))
     reason = "unload" if asked.unloads else "load"
     body = nothing_said(model=asked.model, form=form, reason=reason, created_at=bay.wall_clock())

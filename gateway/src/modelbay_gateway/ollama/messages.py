@@ -89,6 +89,7 @@ def _role(fields: Fields) -> Role:
 
 
 def _media(data: str, where: str) -> ImagePart | AudioPart:
+    data = data.replace("\r", "").replace("\n", "")  # the server's own decoder skips line ends
     try:
         head = base64.b64decode(data[: _HEAD * 4 // 3 // 4 * 4 + 4], validate=True)
     except (binascii.Error, ValueError):

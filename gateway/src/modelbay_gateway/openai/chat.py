@@ -12,6 +12,8 @@ from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call, Header
 from modelbay_gateway.openai.decode import decode_chat
 from modelbay_gateway.openai.encode import ChatEncoder, new_id, whole_chat
+from modelbay_gateway.openai.functions import FunctionEncoder, as_function_call
+from modelbay_gateway.own.reading import asked_conversation
 from modelbay_gateway.own.turn import resolve_turn
 from modelbay_gateway.refusal import Refused, ended_badly, of_error
 from modelbay_gateway.retention import allowed
@@ -25,13 +27,13 @@ async def chat(bay: Bay, call: Call) -> None:
     asked = decode_chat(await call.body(), routing=flags(call))
     request, notices = allowed(call.caller, asked.request)
     asked = replace(asked, request=request, notices=(*asked.notices, *notices))
-    conversation_id = call.header(b"x-conversation-id") or asked.conversation_id
+    conversation_id = asked_conversation(call, asked.conversation_id)
     turn = await resolve_turn(bay, conversation_id, asked.model, persist=asked.persist)
     model, name = turn.model, turn.name
     id, created = new_id("chatcmpl-"), int(bay.wall_clock())
     window = model.capabilities.context_window
     if asked.request.stream:
-        encoder = ChatEncoder(
+        encoder = (FunctionEncoder if asked.has_functions else ChatEncoder)(
             id=id,
             model=name,
             created=created,
@@ -52,15 +54,16 @@ async def chat(bay: Bay, call: Call) -> None:
         raise Failed(of_error(exc, context_window=window)) from exc
     if result.finish_reason == "error":
         raise Failed(ended_badly())
+    body = whole_chat(
+        result,
+        id=id,
+        model=name,
+        created=created,
+        reasoning_field=bay.style.reasoning_field,
+        notices=asked.notices,
+    )
     await call.reply(
-        whole_chat(
-            result,
-            id=id,
-            model=name,
-            created=created,
-            reasoning_field=bay.style.reasoning_field,
-            notices=asked.notices,
-        ),
+        as_function_call(body) if asked.has_functions else body,
         headers=model_headers(model, (*asked.notices, *result.notices)),
     )
 

@@ -34,6 +34,7 @@ from modelbay_gateway.openai.encode import (
     to_json,
     usage_of,
 )
+from modelbay_gateway.own.reading import asked_conversation
 from modelbay_gateway.own.turn import resolve_turn
 from modelbay_gateway.refusal import Refusal, ended_badly, of_error
 from modelbay_gateway.retention import allowed
@@ -207,7 +208,7 @@ async def completions(bay: Bay, call: Call) -> None:
     asked = decode_completion(await call.body())
     request, left = allowed(call.caller, asked.request)
     notices = (*asked.notices, *left)
-    conversation_id = call.header(b"x-conversation-id") or asked.conversation_id
+    conversation_id = asked_conversation(call, asked.conversation_id)
     turn = await resolve_turn(bay, conversation_id, asked.model, persist=asked.persist)
     model, name = turn.model, turn.name
     id, created = new_id("cmpl-"), int(bay.wall_clock())

@@ -1,6 +1,6 @@
 """Chat completions: the JSON of a request to a `ChatRequest`. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from modelbay.models.chat import (
@@ -20,6 +20,7 @@ from modelbay.models.chat import (
 from modelbay.models.events import Notice, ToolCall
 from modelbay.models.frozen import JsonObject
 from modelbay_gateway.fields import Fields, made, parse, unsupported, wrong
+from modelbay_gateway.openai.functions import Calls, decode_functions
 from modelbay_gateway.refusal import Refused
 
 _ROLES: dict[str, Role] = {
@@ -28,6 +29,7 @@ _ROLES: dict[str, Role] = {
     "user": "user",
     "assistant": "assistant",
     "tool": "tool",
+    "function": "tool",  # its older form
 }
 _ANYTHING: JsonObject = {"type": "object", "properties": {}}
 
@@ -43,6 +45,7 @@ class ChatCall:
         include_usage: A stream ends with a chunk of token counts.
         conversation_id: The conversation the turn belongs to.
         persist: The model is remembered for the conversation.
+        has_functions: The tools came as functions, and a call goes back as one of a function.
         notices: What the request holds and no provider will see.
     """
 
@@ -51,6 +54,7 @@ class ChatCall:
     include_usage: bool = False
     conversation_id: str | None = None
     persist: bool = True
+    has_functions: bool = False
     notices: tuple[Notice, ...] = ()
 
 
@@ -68,13 +72,15 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
     fields = parse(body)
     ignored: list[str] = []
     model = fields.text("model") or None
-    messages = [_message(each, ignored) for each in fields.objects("messages")]
+    calls = Calls()
+    messages = [_message(each, calls, ignored) for each in fields.objects("messages")]
     if not messages:
         raise fields.missing("messages")
     stream = fields.flag("stream") or False
     include_usage = asks_for_usage(fields, ignored)
     _refuse_what_answers_cannot_hold(fields)
-    tools, choice = _tools(fields, ignored)
+    functions = decode_functions(fields, ignored)
+    tools, choice = _tools(fields, ignored) if functions is None else functions
     limit = fields.whole("max_completion_tokens")
     older_limit = fields.whole("max_tokens")
     max_tokens = older_limit if limit is None else limit
@@ -108,6 +114,7 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
         include_usage=include_usage,
         conversation_id=conversation_id,
         persist=persist,
+        has_functions=functions is not None,
         notices=tuple(dropped(path) for path in ignored),
     )
 
@@ -142,9 +149,6 @@ def _refuse_what_answers_cannot_hold(fields: Fields) -> None:
     refuse_several(fields, "n")
     if fields.flag("logprobs") or fields.whole("top_logprobs"):
         raise unsupported("logprobs", "log probabilities are not passed on", "leave logprobs out")
-    for name in ("functions", "function_call"):
-        if fields.any(name):
-            raise unsupported(name, f"'{name}' is the older form of tools", "send tools instead")
     modalities = fields.texts("modalities")
     if modalities not in (None, [], ["text"]):
         raise unsupported("modalities", "answers are text alone here", 'send ["text"]')
@@ -164,15 +168,14 @@ def refuse_several(fields: Fields, name: str) -> None:
 # --- messages -------------------------------------------------------------------------------------
 
 
-def _message(fields: Fields, ignored: list[str]) -> Message:
+def _message(fields: Fields, functions: Calls, ignored: list[str]) -> Message:
     role = fields.needed_text("role")
     if role not in _ROLES:
-        hint = "send a tool message" if role == "function" else f"one of {', '.join(_ROLES)}"
         raise Refused(
             "invalid_field",
             f"'{fields.where('role')}' is none of the roles",
             field=fields.where("role"),
-            hint=hint,
+            hint=f"one of {', '.join(each for each in _ROLES if each != 'function')}",
         )
     calls: list[ToolCall] = []
     reasoning = None
@@ -180,21 +183,29 @@ def _message(fields: Fields, ignored: list[str]) -> Message:
         calls = [
             _call(each, index, ignored) for index, each in enumerate(fields.objects("tool_calls"))
         ]
+        function = fields.object("function_call")
+        if function is not None:
+            calls.append(replace(functions.called(function, ignored), index=len(calls)))
         for name in ("reasoning_content", "reasoning"):
             said = fields.any(name)
-            if reasoning is None and isinstance(said, str):
-                reasoning = said
+            if isinstance(said, str):
+                reasoning = said if reasoning is None else reasoning
+            elif said is not None:
+                ignored.append(fields.where(name))
     content = _content(fields, ignored)
     if role == "assistant" and (refusal := fields.text("refusal")):
         if isinstance(content, str):
             content = [TextPart(text=content)] if content else []
         content = [*content, TextPart(text=refusal, refusal=True)]
+    call_id = fields.text("tool_call_id")
+    if role == "function":
+        call_id = call_id or functions.claimed(fields.needed_text("name"))
     message = made(
         Message,
         role=_ROLES[role],
         content=content,
         tool_calls=calls,
-        tool_call_id=fields.text("tool_call_id"),
+        tool_call_id=call_id,
         name=fields.text("name"),
         reasoning=reasoning,
     )

@@ -363,15 +363,21 @@ class ChatEncoder:
         return self._announced(call)
 
     def _call_chunk(self, call: JsonObject) -> bytes:
+        return self._in_delta(b'"tool_calls":[' + to_json(call) + b"]")
+
+    def _in_delta(self, fields: bytes) -> bytes:
         closed = self._end_of_thought() if self._is_thinking else b""
-        return closed + self._delta + b'"tool_calls":[' + to_json(call) + b"]" + self._tail
+        return closed + self._delta + fields + self._tail
+
+    def _word(self, reason: FinishReason, *, has_calls: bool) -> str:
+        return finish_word(reason, has_calls=has_calls)
 
     def _end(self, reason: FinishReason) -> bytes:
         if reason == "error":
             return self.fail(ended_badly())
         closed = self._end_of_thought() if self._is_thinking else b""
         has_calls = any(call.sent for call in self._calls.values())
-        word = finish_word(reason, has_calls=has_calls).encode()
+        word = self._word(reason, has_calls=has_calls).encode()
         own = own_of(self._notices, self._timings)
         more = b',"modelbay":' + to_json(own) if own else b""
         finish = (

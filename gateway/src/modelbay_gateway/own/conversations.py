@@ -5,9 +5,10 @@ from pydantic import TypeAdapter
 from modelbay.models.frozen import Frozen, JsonObject
 from modelbay.state import limits
 from modelbay.state.records import Conversation, NewMessage, Page, StoredMessage
+from modelbay.state.store import StateStore
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
-from modelbay_gateway.own.reading import Query, body_of, conversation_id, store_of
+from modelbay_gateway.own.reading import Query, body_of, checked_id, conversation_id, store_of
 from modelbay_gateway.refusal import Refused
 
 PAGE = 50
@@ -55,14 +56,34 @@ MESSAGES = TypeAdapter(Page[StoredMessage])
 
 
 async def list_all(bay: Bay, call: Call) -> None:
-    """A page of conversations, the last used first."""
+    """A page of conversations, the last used first; with ``all`` those of a model alone too."""
     limit, cursor = _page(call)
-    found = await store_of(bay).conversations(limit=limit, cursor=cursor)
+    store = store_of(bay)
+    if Query(call).flag("all"):
+        found = await _all(store, limit, cursor)
+    else:
+        found = await store.conversations(limit=limit, cursor=cursor)
     await call.reply(CONVERSATIONS.dump_json(found))
+
+
+async def _all(store: StateStore, limit: int, cursor: str | None) -> Page[Conversation]:
+    """Those without history began when their model was set, as far as anybody knows."""
+    page = await store.conversation_models(limit=limit, cursor=cursor)
+    items = []
+    for each in page.items:
+        found = await store.conversation(each.conversation_id)
+        if found is None and each.model is not None:
+            began = each.used_at
+            found = Conversation(id=each.conversation_id, created_at=began, updated_at=began)
+        if found is not None:  # else deleted meanwhile
+            items.append(found)
+    return Page(items=tuple(items), next=page.next)
 
 
 async def create(bay: Bay, call: Call) -> None:
     wanted = await body_of(call, _NEW)
+    if wanted.id is not None:
+        checked_id(wanted.id, "id")
     made = await store_of(bay).create_conversation(
         wanted.id, title=wanted.title, settings=wanted.settings
     )
@@ -87,7 +108,7 @@ async def update(bay: Bay, call: Call) -> None:
 
 
 async def delete(bay: Bay, call: Call) -> None:
-    """Delete it with its messages and its model."""
+    """Delete it with its messages and its model; one of a model alone too."""
     id = conversation_id(call)
     if not await store_of(bay).delete_conversation(id):
         raise _nobody()

@@ -1,5 +1,6 @@
 """What a request holds, read by types; whatever is wrong is named by its path."""
 
+import unicodedata
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
@@ -112,6 +113,32 @@ def conversation_id(call: Call) -> str:
 
     Raises:
         InvalidRequestError: It is empty, or too long.
+        Refused: It is not UTF-8, or holds a control character.
     """
-    text = call.param("id")
+    text = checked_id(call.param("id"), "id")
     return limits.text("the conversation's id", text, limits.CONVERSATION_ID_CHARS)
+
+
+def asked_conversation(call: Call, in_body: str | None) -> str | None:
+    """The conversation a turn belongs to, by its header or else its body; ``None`` for none.
+
+    Raises:
+        Refused: It holds a control character.
+    """
+    in_header = call.header(b"x-conversation-id")
+    if in_header:
+        return checked_id(in_header, "x-conversation-id")
+    return checked_id(in_body, "conversation_id") if in_body else None
+
+
+def checked_id(text: str, field: str) -> str:
+    """The id of a conversation, which is the same wherever it stands.
+
+    Raises:
+        Refused: It holds a control character: no header and no path can hold all of those.
+    """
+    if any(unicodedata.category(char) == "Cc" for char in text):
+        raise Refused(
+            "invalid_field", "the conversation's id holds a control character", field=field
+        )
+    return text

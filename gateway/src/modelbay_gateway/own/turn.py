@@ -128,4 +128,7 @@ async def described(bay: Bay, conversation_id: str, stored: str | None) -> Conve
     # The default is looked for where it is told: that may wait for a provider.
     is_told = stored is None or known.standing(stored) != "listed"
     default = await default_model(bay) if is_told else None
-    return rules.conversation_model(conversation_id, stored, known, default=default)
+    found = rules.conversation_model(conversation_id, stored, known, default=default)
+    if stored is None:  # who shows it can say which one answers (S2-11)
+        return found.model_copy(update={"fallback": default})
+    return found

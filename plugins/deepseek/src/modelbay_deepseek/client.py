@@ -8,6 +8,7 @@ import msgspec
 from modelbay.client.http import (
     JSON_LIMIT,
     HttpResponse,
+    drain,
     fetch_json,
     open_stream,
     raise_for_status,
@@ -122,14 +123,21 @@ async def _data(
         return
     sse = SSEDecoder()
     async with closing(response.blocks()) as blocks:
-        async for block in blocks:
-            found = sse.feed(block)
-            if not found:
-                pace.check()
-                continue
-            pace.progress()
-            for data in found:
-                yield data
+        try:
+            async for block in blocks:
+                found = sse.feed(block)
+                if not found:
+                    pace.check()
+                    continue
+                pace.progress()
+                for data in found:
+                    yield data
+                if decoder.done:
+                    await drain(blocks)
+                    break
+        except StreamInterruptedError:
+            if not decoder.finished:
+                raise  # else the answer was whole before its connection broke
     for data in sse.close():
         if _is_whole(data):
             yield data

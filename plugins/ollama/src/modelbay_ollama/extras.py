@@ -23,8 +23,9 @@ from modelbay_ollama.options import (
 
 FieldType: TypeAlias = Literal["true or false", "text", "a list", "a whole number from 0 to 20"]
 
-# Fields of the native API beside the options, by what they take. Others go as they are: a newer
-# server may know them.
+# Fields of the native API beside the options, by what they take. No others are sent: the server
+# passes over what it does not know, and reads names without regard to case, so that ``Model`` would
+# name another model.
 _FIELDS: Mapping[str, FieldType] = {
     **dict.fromkeys(
         ("truncate", "shift", "stream", "raw", "logprobs", "_debug_render_only"), "true or false"
@@ -34,7 +35,6 @@ _FIELDS: Mapping[str, FieldType] = {
     "top_logprobs": "a whole number from 0 to 20",
 }
 _REQUEST = frozenset({"model", "name", "messages", "prompt", "input"})
-_TUNING = ("logit_bias", "parallel_tool_calls", "user", "metadata", "store", "service_tier")
 _THINK = ("low", "medium", "high", "max")
 
 
@@ -76,8 +76,10 @@ def take_extra(
                     hint="send the request n times",
                     stage="encode",
                 )
-        elif name == "keep_alive":
+        elif name == "keep_alive" and name in given:
             body["keep_alive"] = request_keep_alive(value)
+        elif name == "keep_alive":
+            notices.append(dropped(name, "it is no option; Ollama reads it beside them"))
         elif name in _REQUEST:
             raise InvalidRequestError(
                 f"{name} is a field of the request itself",
@@ -86,14 +88,18 @@ def take_extra(
             )
         elif name in REMOVED:
             notices.append(dropped(name, "Ollama no longer has this option"))
-        elif name in _TUNING:
-            notices.append(dropped(name, "Ollama does not know it"))
         elif name == "think" and not thinks:
             notices.append(dropped(name, "this model is not known to think"))
         elif name in OPTIONS or (inner is not None and name in inner):
             chosen[name] = option(name, value)
+            if name not in OPTIONS:
+                notices.append(
+                    Notice("unknown_field", f"{name} is not known to be an option of Ollama's")
+                )
             if is_load_time(name) and chosen[name] != fixed.get(name):
                 notices.append(_reloads(name))
+        elif name not in _FIELDS and name not in ("think", "format"):
+            notices.append(dropped(name, "Ollama does not know it"))
         else:
             body[name] = _field(name, value)
             if name == "shift":

@@ -55,6 +55,7 @@ def dialect(provider: ProviderContext, model: ModelInfo) -> Dialect:
     switches = chosen.dialect.model_dump(exclude_none=True, exclude_defaults=True)
     if "reasoning_history" in switches:
         switches["reasoning_history"] = switches["reasoning_history"] or None
+        switches["reasoning_wanted"] = False
     if "reasoning_effort" in switches:
         switches["reasoning_effort"] = switches["reasoning_effort"] != "none"
     return replace(found, **switches)

@@ -80,6 +80,8 @@ def version_number(text: str | None) -> Version:
     return tuple(numbers)
 
 
+# No field for earlier reasoning: some servers refuse a message with a field they do not know.
+# Whoever knows theirs better says so with the switch `reasoning_history`.
 UNKNOWN = Server(
     name="",
     title="an OpenAI-compatible server",
@@ -92,12 +94,13 @@ SERVERS: tuple[Server, ...] = (
         title="OpenAI",
         evidence="OpenAI API reference, chat completions: max_tokens is deprecated and refused by"
         " reasoning models; unknown arguments are refused (HTTP 400 'Unrecognized request argument"
-        " supplied: top_k')",
+        " supplied: top_k'); an assistant message has no field for reasoning",
         dialect=Dialect(
             max_tokens_field="max_completion_tokens",
             top_k=False,
             developer_role=True,
             refusals=True,
+            reasoning_wanted=False,
         ),
         hosts=("api.openai.com",),
         names_are_checked=True,

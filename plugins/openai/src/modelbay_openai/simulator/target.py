@@ -1,16 +1,23 @@
 """What the conformance kit is to test: this plugin, in front of two servers of one personality."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
 from modelbay.models.provider import ProviderConfig
-from modelbay.testing.conformance import Calls, SimulatorTarget, Target, Thinks
+from modelbay.testing.conformance import Calls, Peculiarity, SimulatorTarget, Target, Thinks
 from modelbay_openai.simulator import PERSONALITIES, OpenAISimulator, SimulatedModel, ToolCall
 
 SAYS = "Hello from a compatible server, which has been asked to say a little more than usual."
 OTHER = "The second server speaks."
 THOUGHT = "Let me think."
+_LISTED: Mapping[Peculiarity, str] = {"state": "it lists nothing but what it has in memory"}
+_STATE: dict[str, Mapping[Peculiarity, str]] = {
+    "vllm": _LISTED,
+    "sglang": _LISTED,
+    "koboldcpp": _LISTED,
+    "lmstudio": {"state": "not a word says what is loaded, but a list of its instances"},
+}
 
 
 @contextmanager
@@ -63,4 +70,5 @@ def _simulated(
         simulator=simulator,
         count_loads=lambda: sum(simulator.loads.values()),
         other=other,
+        differs=_STATE.get(name, {}),
     )
