@@ -231,6 +231,21 @@ async def test_a_flight_nobody_waits_for_any_more_still_lands() -> None:
     assert (server.looks, shown(held)) == (1, {"desk": ("ok", ["desk/m"])})
 
 
+async def test_a_look_that_a_change_has_overtaken_is_followed_by_another() -> None:
+    """What it is told may be of before the change: a model that "loads" has failed since."""
+    server = Server(slow(1, "before"))
+    held = registry(handle("desk", server))
+    waiting = asyncio.create_task(held.refresh(force=False))
+    await asyncio.sleep(0.5)
+    held.expire("desk")
+    server.discover = slow(1, "after")
+    await asyncio.gather(waiting, held.refresh(force=True))
+
+    assert (server.looks, shown(held)) == (2, {"desk": ("ok", ["desk/after"])})
+    await held.refresh(force=False)
+    assert server.looks == 2
+
+
 # --- failures -------------------------------------------------------------------------------------
 
 

@@ -50,6 +50,7 @@ class _Shelf:
         "handle",
         "has_usable",
         "models",
+        "is_outdated",
         "next_look",
         "problem",
         "read_at",
@@ -68,6 +69,7 @@ class _Shelf:
         self.problem: ModelbayError | None = None
         self.read_at: float | None = None
         self.next_look = 0.0
+        self.is_outdated = False  # what the look in flight is told may be of before a change
         self.took_s: float | None = None
         self.flight: asyncio.Task[None] | None = None
 
@@ -142,8 +144,13 @@ class Registry:
         return shelf.handle
 
     def expire(self, provider_id: str) -> None:
-        """The next `refresh` looks at this provider, however young its list is."""
-        self._shelves[provider_id].next_look = 0.0
+        """The next `refresh` looks at this provider, however young its list is.
+
+        A look that is in flight may have been answered before the change: one more follows it.
+        """
+        shelf = self._shelves[provider_id]
+        shelf.next_look = 0.0
+        shelf.is_outdated = shelf.flight is not None
 
     @property
     def provider_ids(self) -> tuple[str, ...]:
@@ -211,11 +218,21 @@ class Registry:
                 continue
             due = now >= shelf.next_look and not (stale_is_enough and shelf.status == "ok")
             if shelf.flight is None and (force or due):
-                shelf.flight = self._spawn(self._look(shelf))
+                shelf.flight = self._spawn(self._fly(shelf))
             if shelf.flight is not None:
                 flights.append(shelf.flight)
         if flights:
             await asyncio.wait(flights)
+
+    async def _fly(self, shelf: _Shelf) -> None:
+        try:
+            shelf.is_outdated = False
+            await self._look(shelf)
+            if shelf.is_outdated:
+                shelf.is_outdated = False
+                await self._look(shelf)
+        finally:
+            shelf.flight = None
 
     async def _look(self, shelf: _Shelf) -> None:
         backend = shelf.handle.require()
@@ -251,7 +268,6 @@ class Registry:
             self._fail(shelf, exc)
         finally:
             shelf.took_s = self._clock() - began
-            shelf.flight = None
         self._merge()
 
     def _keep(self, shelf: _Shelf, found: tuple[DiscoveredModel, ...]) -> None:
