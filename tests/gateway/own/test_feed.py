@@ -16,6 +16,7 @@ from gateway.own.test_manage import MANAGE, wait_until
 from gateway.serving import Served
 from modelbay.host.watching import WAITING_LIMIT
 from modelbay.models.catalog import CatalogChange
+from modelbay.state import open_store
 from modelbay_gateway.limits import Limits
 from modelbay_llamacpp.simulator import LlamaCppSimulator, SimulatedModel
 
@@ -174,3 +175,21 @@ def test_two_clients_see_a_simulated_router_load_a_model(start: Start, raw: Raw)
             assert action.result(30)[-1]["type"] == "done"
 
     assert [states(each, "desk/one") for each in seen] == [["loading"]] * 2 + [["loaded"]] * 2
+
+
+def test_changed_settings_are_told_to_everybody_who_listens(start: Start, raw: Raw) -> None:
+    """S0-48: favourites are the same everywhere, at once; beside what the catalogue tells."""
+    served = start(lab_host(Lab()), store=open_store(":memory:"))
+    client = raw(served)
+    client.get("/api/models")
+
+    with listening(raw(served)) as first, listening(raw(served)) as second:
+        assert [next(found)["type"] for found in (first, second)] == ["ready", "ready"]
+        change = {"change": "add", "model": "desk/b"}
+        client.post("/api/settings/favorites", json=change).raise_for_status()
+        assert [next(found) for found in (first, second)] == [{"type": "settings"}] * 2
+        client.put("/api/settings", json={"theme": "dark"}).raise_for_status()
+        assert [next(found) for found in (first, second)] == [{"type": "settings"}] * 2
+        posted(client, MANAGE, LOAD)
+        assert until(first, id="desk/a", state="loaded")
+    wait_until(lambda: not served.bay.settings_changed)

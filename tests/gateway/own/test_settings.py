@@ -1,5 +1,6 @@
 """Mirrors modelbay_gateway/own/settings.py, over real sockets."""
 
+import httpx2 as httpx
 import pytest
 
 from gateway.conftest import Raw, Start
@@ -101,3 +102,48 @@ def test_a_gateway_without_a_store_says_so(start: Start, raw: Raw) -> None:
     for path in ("/api/settings", "/conversations", "/conversations/c/model"):
         answer = client.get(path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_feature")
+
+
+# --- one favourite at a time ----------------------------------------------------------------------
+
+FAVORITES = "/api/settings/favorites"
+
+
+def changed(client: httpx.Client, change: str, model: str, **more: object) -> list[str]:
+    answer = client.post(FAVORITES, json={"change": change, "model": model, **more})
+    assert answer.status_code == 200, answer.text
+    found: list[str] = answer.json()["favorite_models"]
+    return found
+
+
+def test_favourites_of_two_writers_are_all_kept(open_lab: Open) -> None:
+    """S0-48: each says what changes, and not what it believes the list to be."""
+    client = open_lab()
+
+    assert changed(client, "add", "desk/a") == ["desk/a"]
+    assert changed(client, "add", "gone/x") == ["desk/a", "gone/x"]
+    assert changed(client, "add", "desk/a") == ["desk/a", "gone/x"]
+    assert changed(client, "add", "desk/b") == ["desk/a", "gone/x", "desk/b"]
+    assert changed(client, "move", "desk/b", before="desk/a") == ["desk/b", "desk/a", "gone/x"]
+    assert changed(client, "move", "desk/b") == ["desk/a", "gone/x", "desk/b"]
+    assert changed(client, "remove", "gone/x") == ["desk/a", "desk/b"]
+    assert changed(client, "remove", "gone/x") == ["desk/a", "desk/b"]
+    assert client.get("/api/settings").json() == {"favorite_models": ["desk/a", "desk/b"]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"change": "add", "model": "bare"},  # S0-49
+        {"change": "add"},
+        {"change": "swap", "model": "desk/a"},
+        {"change": "move", "model": "desk/b"},
+        {"change": "move", "model": "desk/a", "before": "desk/b"},
+    ],
+)
+def test_a_change_that_cannot_be_leaves_favourites_alone(open_lab: Open, body: object) -> None:
+    client = open_lab()
+    changed(client, "add", "desk/a")
+
+    assert client.post(FAVORITES, json=body).status_code == 400
+    assert client.get("/api/settings").json() == {"favorite_models": ["desk/a"]}

@@ -94,7 +94,8 @@ def look(page: "Page") -> dict[str, Any]:
                 images: all.filter(each => each.tagName === "IMG").map(each => each.src),
                 handlers: everything.flatMap(each => [...each.attributes])
                     .filter(each => each.name.startsWith("on") || each.name === "style" &&
-                        !/^(top|height|left):/.test(each.value)).map(each => each.name),
+                        !/^(top|height|left|content-visibility):/.test(each.value))
+                    .map(each => each.name),
                 pwned: Boolean(window.wasPwned),
                 refused: Boolean(window.wasRefused),
             };

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 
 PROVIDERS, EACH = 50, 100
 WORDS = 20_000
-MOST_MS = 250  # generous, for machines that do other things too; the aim, 50, is reported
+MOST_MS = 2000  # a page that hangs; the aim, 50, is reported
 
 WATCH = """
     window.longTasks = [];

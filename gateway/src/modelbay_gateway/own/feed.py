@@ -1,5 +1,6 @@
 """Server-sent events of our own: one JSON document each, whose ``type`` says what it is."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, TypeVar, cast
@@ -7,13 +8,14 @@ from typing import Literal, TypeVar, cast
 import msgspec
 from pydantic import BaseModel, Field
 
+from modelbay.closing import closing
 from modelbay.host.streams import EventStream
 from modelbay.models.catalog import CatalogChange
 from modelbay.models.events import StreamEvent
 from modelbay.models.frozen import Frozen
 from modelbay_gateway.answer import Answer
 from modelbay_gateway.bay import Bay
-from modelbay_gateway.call import Call
+from modelbay_gateway.call import Call, ended
 from modelbay_gateway.openai.encode import EVENT_STREAM, KEEP_ALIVE, to_json
 from modelbay_gateway.own.envelope import ErrorBody, refuse
 from modelbay_gateway.refusal import Refusal
@@ -26,6 +28,12 @@ class Ready(Frozen):
 
     type: Literal["ready"] = "ready"
     generation: int = Field(description="Of the catalogue; a higher one later is a newer one.")
+
+
+class SettingsChange(Frozen):
+    """Somebody changed settings or favourites through this gateway: read them anew."""
+
+    type: Literal["settings"] = "settings"
 
 
 class FailureEvent(Frozen):
@@ -88,12 +96,44 @@ async def events(bay: Bay, call: Call) -> None:
     if call.method == "HEAD":
         await call.reply(b"", content_type=EVENT_STREAM)
         return
-    stream: EventStream[Ready | CatalogChange] = EventStream()
+    stream: EventStream[Ready | CatalogChange | SettingsChange] = EventStream()
     await send_events(bay, call, stream.over(_changes(bay)), is_endless=True)
 
 
-async def _changes(bay: Bay) -> AsyncIterator[Ready | CatalogChange]:
-    yield Ready(generation=bay.host.catalog.generation)
-    async with bay.host.watch() as changes:
-        async for change in changes:
-            yield change
+async def _changes(bay: Bay) -> AsyncIterator[Ready | CatalogChange | SettingsChange]:
+    settings = asyncio.Event()
+    bay.settings_changed.add(settings)  # before it says so: nothing is missed in between
+    try:
+        yield Ready(generation=bay.host.catalog.generation)
+        async with bay.host.watch() as changes, closing(_with(aiter(changes), settings)) as both:
+            async for change in both:
+                yield change
+    finally:
+        bay.settings_changed.discard(settings)
+
+
+async def _with(
+    changes: AsyncIterator[CatalogChange], settings: asyncio.Event
+) -> AsyncIterator[CatalogChange | SettingsChange]:
+    upcoming = asyncio.ensure_future(_next(changes))
+    told = asyncio.ensure_future(settings.wait())
+    try:
+        while True:
+            await asyncio.wait((upcoming, told), return_when=asyncio.FIRST_COMPLETED)
+            if told.done():
+                settings.clear()
+                told = asyncio.ensure_future(settings.wait())
+                yield SettingsChange()
+            if upcoming.done():
+                change = upcoming.result()
+                if change is None:
+                    return
+                upcoming = asyncio.ensure_future(_next(changes))
+                yield change
+    finally:
+        await ended(upcoming, told)
+
+
+async def _next(changes: AsyncIterator[CatalogChange]) -> CatalogChange | None:
+    """``None`` at the end."""
+    return await anext(changes, None)

@@ -1,4 +1,5 @@
 import { element } from "./element.js";
+import { GrowingLines } from "./growing-lines.js";
 import { GrowingText } from "./growing-text.js";
 import { addressOf, imagesOf, textOf } from "./history.js";
 import { described } from "./notice.js";
@@ -21,7 +22,7 @@ export class AnswerView {
   #sentAt = 0;
   #firstAt = 0;
   #lastAt = 0;
-  #words = 0;
+  #measured = {};
 
   /** @param {?string} model its id, once it is known */
   constructor(model) {
@@ -94,11 +95,11 @@ export class AnswerView {
     clearTimeout(this.#ticking);
     this.#status.hidden = true;
     this.#bar.hidden = true;
-    this.#text.end();
+    this.box.setAttribute("aria-busy", "true");
+    this.#text.end(() => this.box.setAttribute("aria-busy", "false"));
     this.#closeThought();
-    for (const call of this.#calls.values()) call.show();
-    this.box.setAttribute("aria-busy", "false");
-    if (stopped) this.#foot.append(element("span", { class: "stopped" }, "stopped"));
+    for (const call of this.#calls.values()) call.finish();
+    if (stopped) this.#showMeasures((this.#measured = { ...this.#seen(), reason: "stopped" }));
     if (failure) this.box.append(element("div", { class: "failure", role: "alert" }, ...described(failure)));
   }
 
@@ -110,18 +111,20 @@ export class AnswerView {
       role: "assistant",
       content: parts.length ? parts : this.text,
       ...(this.#reasoning ? { reasoning: this.#reasoning } : {}),
+      ...(Object.keys(this.#measured).length ? { opaque: { page: this.#measured } } : {}),
       tool_calls: [...this.#calls.values()].map(({ id, name, text }, index) => ({ id, name, arguments: text, index })),
     };
   }
 
   /** Show one that was kept. */
-  restore({ content, reasoning, tool_calls: calls = [] }, usage) {
+  restore({ content, reasoning, tool_calls: calls = [], opaque }, usage) {
     if (reasoning) this.#think(reasoning);
     this.#text.push(textOf(content));
     for (const image of imagesOf(content)) this.#showImage(image);
     calls.forEach((call, index) => this.#call({ ...call, index }));
-    if (usage?.output_tokens) this.#foot.append(element("span", {}, `${usage.output_tokens} tokens`));
     this.end();
+    this.#measured = opaque?.page ?? {};
+    this.#showMeasures(this.#measured, usage?.output_tokens);
   }
 
   /** The box of a tool call, for its result. */
@@ -135,7 +138,6 @@ export class AnswerView {
 
   #arrived() {
     this.#lastAt = performance.now();
-    this.#words += 1;
     if (this.#firstAt) return;
     this.#firstAt = this.#lastAt;
     clearTimeout(this.#ticking);
@@ -160,16 +162,17 @@ export class AnswerView {
   #think(text) {
     this.#reasoning += text;
     if (!this.#thinking) {
-      const said = document.createTextNode("");
+      const box = element("div", { class: "thought-text" });
       const summary = element("summary", {}, "Thinking…");
-      this.#thinking = { said, summary, box: element("details", { class: "thought" }, summary, element("div", { class: "thought-text" }, said)) };
+      this.#thinking = { said: new GrowingLines(box, "", { wraps: true }), summary, box: element("details", { class: "thought" }, summary, box) };
       this.#body.before(this.#thinking.box);
     }
-    this.#thinking.said.appendData(text);
+    this.#thinking.said.push(text);
   }
 
   #closeThought() {
     if (!this.#thinking) return;
+    this.#thinking.said.flush();
     const words = this.#reasoning.split(/\s+/).filter(Boolean).length;
     this.#thinking.summary.textContent = `Thoughts (${words} ${words === 1 ? "word" : "words"})`;
   }
@@ -180,10 +183,11 @@ export class AnswerView {
       const shown = element("code");
       const title = element("code");
       const box = element("section", { class: "call", "aria-label": "Tool call" }, element("p", { class: "call-name" }, "Calls ", title), element("pre", { tabindex: "0", role: "region", "aria-label": "Arguments" }, shown));
-      call = { id: "", name: "", text: "", box };
-      call.show = () => {
-        title.textContent = call.name;
-        shown.textContent = pretty(call.text);
+      call = { id: "", name: "", text: "", box, title, lines: new GrowingLines(shown, "", { wraps: true }) };
+      call.finish = () => {
+        call.lines.flush();
+        const tidy = pretty(call.text);
+        if (tidy !== call.text) call.lines = new GrowingLines(shown, tidy, { wraps: true });
       };
       this.#calls.set(index, call);
       this.#foot.before(box);
@@ -191,8 +195,9 @@ export class AnswerView {
     call.id ||= id ?? "";
     call.box.callId = call.id;
     call.name ||= name ?? "";
+    if (call.title.textContent !== call.name) call.title.textContent = call.name;
     call.text += text ?? "";
-    call.show();
+    call.lines.push(text ?? "");
   }
 
   #showImage(image) {
@@ -204,13 +209,24 @@ export class AnswerView {
     const tookS = (this.#lastAt - this.#firstAt) / 1000;
     // A server measures without the way to us; where none does, what was seen here counts.
     const rate = timings?.output_tokens_per_s ?? (tookS > 0 && count > 1 ? (count - 1) / tookS : null);
+    this.#measured = { ...this.#seen(), ...(rate ? { output_tokens_per_s: rate } : {}), ...(reason ? { reason } : {}) };
+    this.#showMeasures(this.#measured, count);
+    this.#foot.append(...notices.map(({ message }) => element("span", { class: "told" }, message)));
+  }
+
+  #seen() {
+    return this.#firstAt && this.#sentAt ? { first_token_s: (this.#firstAt - this.#sentAt) / 1000 } : {};
+  }
+
+  /** What was measured, now or when it came; it is kept with the answer. */
+  #showMeasures({ first_token_s: firstS, output_tokens_per_s: rate, reason }, count) {
     const parts = [];
-    if (this.#firstAt) parts.push(["first-token", `${seconds((this.#firstAt - this.#sentAt) / 1000)} to the first token`]);
-    if (rate) parts.push(["rate", `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} tokens/s`]);
+    if (firstS > 0) parts.push(["first-token", `${seconds(firstS)} to the first token`]);
+    if (rate > 0) parts.push(["rate", `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} tokens/s`]);
     if (count) parts.push(["count", `${count} tokens`]);
     if (reason === "length") parts.push(["cut", "cut off: the limit of tokens"]);
     if (reason === "content_filter") parts.push(["cut", "held back by the provider's filter"]);
-    for (const { message } of notices) parts.push(["told", message]);
+    if (reason === "stopped") parts.push(["stopped", "stopped"]);
     this.#foot.append(...parts.map(([name, text]) => element("span", { class: name }, text)));
   }
 }

@@ -27,7 +27,7 @@ self.onmessage = async ({ data: { key } }) => {
     const [catalogue, listed] = await Promise.all(
       ["/api/models", "/api/providers"].map(async (path) => {
         const response = await fetch(path, { headers, cache: "no-store", credentials: "omit" });
-        const document = await response.json();
+        const document = await response.json().catch(() => ({}));
         if (!response.ok) throw { refused: document.error, status: response.status };
         return document;
       }),
@@ -81,7 +81,8 @@ function shownModel(model, provider) {
     badges: Object.entries(BADGES)
       .filter(([name]) => facts[name] === true)
       .map(([name, label]) => [label, source(facts, name)]),
-    searched: model.id.toLowerCase(),
+    searched: `${model.id} ${provider.label}`.toLowerCase(),
+
   };
 }
 

@@ -8,7 +8,8 @@ const RETRY_MS = [1000, 2000, 5000, 10000];
 /**
  * All models by provider, as the gateway knows them now.
  *
- * Events: `change` when anything is different, `offline` and `online` of the gateway itself.
+ * Events: `change` when anything is different, `settings` when settings may be, `failed` with
+ * `.failure` when it could not be read, `offline` and `online` of the gateway itself.
  */
 export class Catalogue extends EventTarget {
   /** @type {object[]} in the configured order */
@@ -20,6 +21,7 @@ export class Catalogue extends EventTarget {
   #waiting = null;
   #timer = 0;
   #again = false;
+  #failed = 0;
 
   model(id) {
     return this.#models.get(id) ?? null;
@@ -72,13 +74,19 @@ export class Catalogue extends EventTarget {
       this.#setState(model, change.state);
       this.#changed();
     }
-    this.refresh();
+    // Others may have changed them while this page did not listen.
+    if (change.type === "settings" || change.type === "ready") this.dispatchEvent(new Event("settings"));
+    if (change.type !== "settings") this.refresh();
   }
 
   /** Read it anew soon. */
   refresh() {
+    this.#readIn(this.isRead ? SETTLE_MS : 0);
+  }
+
+  #readIn(ms) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#read(), this.isRead ? SETTLE_MS : 0);
+    this.#timer = setTimeout(() => this.#read(), ms);
   }
 
   #read() {
@@ -105,7 +113,9 @@ export class Catalogue extends EventTarget {
   async #ended(data, waiting) {
     if (data.type === "failed") {
       if (data.status === 401) this.#again = await askForKey(Failure.of(data.error, 401), key());
+      else this.#tellFailed(data);
     } else {
+      this.#failed = 0;
       this.#replace(waiting.ids.map((id) => waiting.found.get(id)));
     }
     this.#waiting = null;
@@ -113,6 +123,17 @@ export class Catalogue extends EventTarget {
       this.#again = false;
       this.refresh();
     }
+  }
+
+  /** Say it once, and try again until it can be read. */
+  #tellFailed({ error, status }) {
+    if (!this.#failed) {
+      const failed = new Event("failed");
+      failed.failure = status ? Failure.of(error, status) : Failure.from(new TypeError());
+      this.dispatchEvent(failed);
+    }
+    this.#readIn(RETRY_MS[Math.min(this.#failed, RETRY_MS.length - 1)]);
+    this.#failed += 1;
   }
 
   #replace(providers) {

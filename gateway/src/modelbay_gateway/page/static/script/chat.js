@@ -1,10 +1,11 @@
 import { answer, painting } from "./answer.js";
 import { element, freshId } from "./element.js";
 import { Failure } from "./failure.js";
-import { requestMessages } from "./history.js";
+import { callersOf, requestMessages } from "./history.js";
 import { complain, say, tell } from "./notice.js";
 
 const TITLE = 60; // characters of the first question
+const CHOSEN = "modelbay-model"; // new conversations begin with the model that was chosen last (S2-12)
 
 /** One conversation at a time: what is asked, who answers, and what is kept. Events: `model`, `moved`. */
 export class Chat extends EventTarget {
@@ -18,7 +19,9 @@ export class Chat extends EventTarget {
   #once = null;
   #beside = null;
   #running = null;
+  #inherited = null;
   #switching = Promise.resolve();
+  #going = null;
   #parts;
 
   /** @param {object} parts `{conversations, catalogue, composer, thread}` */
@@ -43,14 +46,19 @@ export class Chat extends EventTarget {
 
   /** Begin another one. */
   async begin() {
+    this.#going = null;
     this.#leave(freshId(), {}, false);
     this.#parts.thread.show([], { empty: welcome() });
-    await this.#readModel();
+    const reading = this.#readModel();
+    this.#switching = reading.catch(() => {});
+    await reading;
   }
 
   /** Go on with one that is kept. */
   async open(id) {
+    this.#going = id;
     const conversation = await this.#parts.conversations.open(id);
+    if (this.#going !== id) return; // somebody was quicker than the gateway
     this.#leave(id, conversation.settings, true);
     const [page] = await Promise.all([this.#parts.conversations.messages(id), this.#readModel()]);
     if (this.id !== id) return;
@@ -63,6 +71,7 @@ export class Chat extends EventTarget {
     this.#running?.abort();
     Object.assign(this, { id, settings });
     this.#isKept = isKept;
+    this.#inherited = null;
     this.#kept = [];
     this.#older = null;
     this.#once = null;
@@ -95,9 +104,15 @@ export class Chat extends EventTarget {
 
   /** Remember a model for the conversation; null leaves it to the default (S2-12, S2-13). */
   async setModel(id) {
-    const setting = this.#parts.conversations.setModel(this.id, id);
+    const conversation = this.id;
+    const setting = this.#parts.conversations.setModel(conversation, id);
     this.#switching = setting.catch(() => {});
-    this.model = await setting;
+    const model = await setting;
+    if (model.model) localStorage.setItem(CHOSEN, model.model);
+    else localStorage.removeItem(CHOSEN);
+    if (this.id !== conversation) return;
+    this.model = model;
+    this.#inherited = null;
     this.#choose("once", null);
     const { catalogue } = this.#parts;
     const provider = catalogue.provider(catalogue.model(id)?.providerId);
@@ -127,7 +142,24 @@ export class Chat extends EventTarget {
     const { id } = this;
     const model = await this.#parts.conversations.model(id);
     if (this.id !== id) return;
+    this.#inherited = this.#isKept || model.model || !this.#parts.conversations.canAsk ? null : localStorage.getItem(CHOSEN);
     this.model = model;
+    this.#inherit();
+    this.dispatchEvent(new Event("model"));
+  }
+
+  /** A conversation that nobody has asked anything yet begins with the model that was chosen last. */
+  #inherit() {
+    if (!this.#inherited) return;
+    const { catalogue } = this.#parts;
+    const isListed = !catalogue.isRead || catalogue.model(this.#inherited) !== null;
+    this.model = { ...this.model, model: this.#inherited, resolvable: isListed || null };
+  }
+
+  /** The catalogue is another one: so may be what answers. */
+  async renewModel() {
+    if (this.asked === null && this.#parts.conversations.canAsk) await this.#readModel();
+    this.#inherit();
     this.dispatchEvent(new Event("model"));
   }
 
@@ -137,11 +169,13 @@ export class Chat extends EventTarget {
     const content = images.length
       ? [...(text ? [{ type: "text", text }] : []), ...images.map(({ type, data, media_type }) => ({ type, data, media_type }))]
       : text;
+    const { id } = this;
     this.#parts.composer.busy = true;
     try {
       await this.#switching; // who is quick with the keys means the model that was just chosen
-      await this.#keepConversation(text);
-      await this.#keep([{ message: { role: "user", content } }]);
+      if (this.id === id) await this.#keepConversation(text);
+      if (this.id === id) await this.#keep([{ message: { role: "user", content } }]);
+      if (this.id !== id) throw new Failure({ message: "Another conversation was opened meanwhile.", hint: "send it again" });
     } catch (caught) {
       this.#parts.composer.busy = false;
       this.#parts.composer.restore(text, images);
@@ -155,7 +189,15 @@ export class Chat extends EventTarget {
   async #keepConversation(text) {
     if (this.#isKept) return;
     const title = text.replace(/\s+/g, " ").slice(0, TITLE) || "Images";
-    await this.#parts.conversations.create(this.id, title, this.settings);
+    const { id } = this;
+    const inherited = this.#inherited;
+    await this.#parts.conversations.create(id, title, this.settings);
+    if (inherited) {
+      const model = await this.#parts.conversations.setModel(id, inherited);
+      if (this.id === id) this.model = model;
+    }
+    if (this.id !== id) return;
+    this.#inherited = null;
     this.#isKept = true;
     this.dispatchEvent(new Event("moved"));
   }
@@ -167,9 +209,10 @@ export class Chat extends EventTarget {
   }
 
   async #giveResults(calls) {
+    const { id } = this;
     try {
       await this.#keep(calls.map(({ id, text }) => ({ message: { role: "tool", tool_call_id: id, content: text } })));
-      await this.#turn();
+      if (this.id === id) await this.#turn();
     } catch (caught) {
       complain(caught);
     }
@@ -197,14 +240,18 @@ export class Chat extends EventTarget {
     this.#running = control;
     composer.busy = true;
     const first = { model: this.#once, shown: this.asked };
-    const asked = this.#beside ? [first, { model: this.#beside, shown: this.#beside }] : [first];
+    const both = this.#beside ? [first, { model: this.#beside, shown: this.#beside }] : [first];
+    const callers = callersOf(this.#kept); // who called no tool has nothing to go on with
+    const asked = callers?.length ? callers.map((ref) => both.find((each) => each.shown === ref) ?? { model: ref, shown: ref }) : both;
     const views = thread.answers(asked.map((each) => each.shown));
     thread.toEnd();
     say("Asked");
     const answers = await Promise.all(views.map((view, n) => this.#answer(view, asked[n].model, control.signal)));
     const whole = views.filter((view) => !view.isEmpty);
-    this.#running = null;
-    composer.busy = false;
+    if (this.#running === control) {
+      this.#running = null;
+      composer.busy = false;
+    }
     try {
       const messages = whole.map((view) => ({ message: view.message(), ref: this.#refOf(view), ...usageOf(answers[views.indexOf(view)]) }));
       if (messages.length) {
@@ -215,7 +262,7 @@ export class Chat extends EventTarget {
       complain(caught);
     }
     if (this.id !== id) return;
-    thread.after(views[0]);
+    thread.after(views);
     this.#choose("once", null);
     say(whole.length ? `Answered: ${whole[0].text.slice(0, 400)}` : "No answer");
   }

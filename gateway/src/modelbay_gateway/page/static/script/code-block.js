@@ -1,15 +1,17 @@
 import { element } from "./element.js";
 import { coloured } from "./colours.js";
+import { GrowingLines } from "./growing-lines.js";
 import { say } from "./notice.js";
 
 /**
  * A block of code with its language and a button that copies it.
  *
- * @returns {{box: HTMLElement, text: Text, finish: () => void}} text may grow until `finish`
+ * @returns {{box: HTMLElement, append: (text: string) => () => void, finish: () => void}} it grows
+ *   by `append`, which gives what takes that away again, until `finish`
  */
-export function codeBlock(source, language = "") {
-  const text = document.createTextNode(source);
-  const code = element("code", {}, text);
+export function codeBlock(language = "") {
+  const code = element("code");
+  const lines = new GrowingLines(code);
   const copy = element("button", { type: "button", class: "quiet copy" }, "Copy");
   copy.addEventListener("click", async () => {
     try {
@@ -28,7 +30,9 @@ export function codeBlock(source, language = "") {
     element("div", { class: "code-head" }, element("span", {}, name || "code"), copy),
     element("pre", { tabindex: "0", role: "region", "aria-label": name ? `Code, ${name}` : "Code" }, code),
   );
-  const finish = () => code.replaceChildren(...coloured(code.textContent, name.toLowerCase()));
-  if (source) finish();
-  return { box, text, finish };
+  const finish = () => {
+    const nodes = coloured(code.textContent, name.toLowerCase());
+    if (nodes) code.replaceChildren(...nodes);
+  };
+  return { box, append: (text) => lines.append(text), finish };
 }

@@ -1,6 +1,7 @@
 import { element } from "./element.js";
 
 const MOST = 40_000; // characters; longer code stays one colour, and the page quick
+const MOST_SPANS = 4000;
 
 const HASH = new Set(["python", "py", "sh", "bash", "shell", "console", "zsh", "ruby", "rb", "yaml", "yml", "toml", "make", "perl", "r"]);
 const DASH = new Set(["sql", "lua", "haskell", "hs"]);
@@ -13,22 +14,46 @@ const WORDS = new Set(
     "typeof undefined union until use using var virtual void where while with yield SELECT FROM WHERE INSERT UPDATE " +
     "DELETE JOIN ON GROUP BY ORDER AND OR NOT CREATE TABLE INTO VALUES LIMIT").split(" "),
 );
-const STRING = String.raw`"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|` + "`(?:[^`\\\\]|\\\\[^])*`";
+// An end may be missing: to look for it again from every quote would cost time by the square.
+const STRING = String.raw`"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?`;
+const TEMPLATE = "|`(?:[^`\\\\]|\\\\[^])*`?";
 
-/** Code as nodes: comments, strings, numbers and the words that most languages share. */
+/** Code as nodes: comments, strings, numbers and the words that most languages share; null if it stays plain. */
 export function coloured(source, language) {
-  if (PLAIN.has(language) || source.length > MOST) return [document.createTextNode(source)];
+  if (PLAIN.has(language) || source.length > MOST) return null;
   const comment = HASH.has(language) ? "#.*" : DASH.has(language) ? "--.*" : String.raw`\/\/.*|\/\*[^]*?(?:\*\/|$)`;
-  const tokens = new RegExp(String.raw`(${comment})|(${STRING})|\b(\d[\w.]*)\b|([A-Za-z_$][\w$]*)`, "g");
+  const pattern = (string) => new RegExp(String.raw`(${comment})|(${string})|\b(\d[\w.]*)\b|([A-Za-z_$][\w$]*)`, "g");
+  let tokens = pattern(STRING + TEMPLATE);
   const nodes = [];
   let from = 0;
-  for (const found of source.matchAll(tokens)) {
-    const kind = found[1] ? "comment" : found[2] ? "string" : found[3] ? "number" : WORDS.has(found[4]) ? "word" : null;
+  for (let found, at = 0; nodes.length < 2 * MOST_SPANS; ) {
+    tokens.lastIndex = at;
+    found = tokens.exec(source);
+    if (!found) break;
+    at = tokens.lastIndex;
+    const [whole, said, string, number, word] = found;
+    if (string && !isClosed(string)) {
+      if (string[0] === "`") {
+        // No other one ends either: go on behind it, and look for none.
+        tokens = pattern(STRING);
+        at = found.index + 1;
+      }
+      continue;
+    }
+    const kind = said ? "comment" : string ? "string" : number ? "number" : WORDS.has(word) ? "word" : null;
     if (!kind) continue;
     if (found.index > from) nodes.push(source.slice(from, found.index));
-    nodes.push(element("span", { class: kind }, found[0]));
-    from = found.index + found[0].length;
+    nodes.push(element("span", { class: kind }, whole));
+    from = at;
   }
   nodes.push(source.slice(from));
   return nodes.map((each) => (typeof each === "string" ? document.createTextNode(each) : each));
+}
+
+/** Whether a string ends with its quote; one behind a backslash belongs to it. */
+function isClosed(string) {
+  if (string.length < 2 || !string.endsWith(string[0])) return false;
+  let slashes = 0;
+  while (string[string.length - 2 - slashes] === "\\") slashes += 1;
+  return slashes % 2 === 0;
 }

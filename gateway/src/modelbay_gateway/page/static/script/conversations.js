@@ -12,6 +12,8 @@ export class Conversations extends EventTarget {
   #access;
   #gateway = new GatewayStore();
   #tab = new TabStore();
+  #removed = new Set();
+  #keeping = Promise.resolve();
 
   /** @param {Access} access the gateway keeps conversations for administrators alone */
   constructor(access) {
@@ -52,8 +54,16 @@ export class Conversations extends EventTarget {
     this.#put(await this.#store.change(id, change));
   }
 
+  /** Forget one for good: what still comes for it is not kept. */
   async remove(id) {
-    await this.#store.remove(id);
+    this.#removed.add(id);
+    try {
+      await this.#keeping.catch(() => {});
+      await this.#store.remove(id);
+    } catch (caught) {
+      this.#removed.delete(id);
+      throw caught;
+    }
     this.items = this.items.filter((each) => each.id !== id);
     this.#changed();
   }
@@ -64,7 +74,10 @@ export class Conversations extends EventTarget {
   }
 
   async keep(id, messages) {
-    const kept = await this.#store.keep(id, messages);
+    if (this.#removed.has(id)) return [];
+    const keeping = this.#store.keep(id, messages);
+    this.#keeping = keeping;
+    const kept = await keeping;
     const known = this.items.find((each) => each.id === id);
     if (known) this.#put(known);
     return kept;
@@ -73,6 +86,11 @@ export class Conversations extends EventTarget {
   /** Forget what stands behind a position. */
   dropAfter(id, position) {
     return this.#store.dropAfter(id, position);
+  }
+
+  /** Whether anything can be asked here. */
+  get canAsk() {
+    return this.#access.can("chat");
   }
 
   /** @returns {Promise<{model: ?string, resolvable: ?boolean, fallback: ?string}>} */

@@ -1,11 +1,16 @@
 import { json } from "./gateway.js";
 import { complain } from "./notice.js";
 
-/** The user's favourites, in their order. Event: `change`. */
+/**
+ * The user's favourites, in their order. Event: `change`.
+ *
+ * Others change them too: what is sent is the one change, never the list as it is known here.
+ */
 export class Favourites extends EventTarget {
   #ids = [];
   #set = new Set();
-  #writing = Promise.resolve();
+  #last = Promise.resolve();
+  #waiting = 0;
 
   get ids() {
     return this.#ids;
@@ -15,12 +20,14 @@ export class Favourites extends EventTarget {
     return this.#set.has(id);
   }
 
-  async read() {
-    this.#become((await json("/api/settings")).favorite_models ?? []);
+  /** Read them; what is on its way from here is waited for, so that nothing jumps back. */
+  read() {
+    return this.#next(() => json("/api/settings"));
   }
 
   toggle(id) {
-    return this.#write(this.has(id) ? this.#ids.filter((each) => each !== id) : [...this.#ids, id]);
+    if (this.has(id)) return this.#change(this.#ids.filter((each) => each !== id), { change: "remove", model: id });
+    return this.#change([...this.#ids, id], { change: "add", model: id });
   }
 
   /** Put one where another stands; the others move along. */
@@ -29,24 +36,40 @@ export class Favourites extends EventTarget {
     const to = others.indexOf(beside);
     if (!this.has(id) || to < 0) return Promise.resolve();
     const isBehind = this.#ids.indexOf(id) < this.#ids.indexOf(beside);
-    others.splice(to + (isBehind ? 1 : 0), 0, id);
-    return this.#write(others);
+    const at = to + (isBehind ? 1 : 0);
+    const before = others[at] ?? null;
+    others.splice(at, 0, id);
+    return this.#change(others, { change: "move", model: id, before });
   }
 
-  #write(ids) {
-    const before = this.#ids;
+  /** Show what it will be, and have it done. */
+  #change(ids, body) {
     this.#become(ids);
-    // One after the other: the last one that was wanted is the one that stays.
-    this.#writing = this.#writing
-      .then(() => json("/api/settings", { method: "PUT", body: { favorite_models: ids } }))
-      .catch((caught) => {
-        if (this.#ids === ids) this.#become(before);
-        complain(caught);
-      });
-    return this.#writing;
+    return this.#next(() => json("/api/settings/favorites", { method: "POST", body })).catch((caught) => {
+      complain(caught);
+      return this.read().catch(() => {}); // as it was, or as others have made it
+    });
+  }
+
+  /** One after the other; the last one says how it is. */
+  #next(asking) {
+    this.#waiting += 1;
+    const asked = this.#last.then(asking).then(
+      (settings) => {
+        this.#waiting -= 1;
+        if (!this.#waiting) this.#become(settings.favorite_models ?? []);
+      },
+      (caught) => {
+        this.#waiting -= 1;
+        throw caught;
+      },
+    );
+    this.#last = asked.catch(() => {});
+    return asked;
   }
 
   #become(ids) {
+    if (ids.length === this.#ids.length && ids.every((id, n) => id === this.#ids[n])) return;
     this.#ids = ids;
     this.#set = new Set(ids);
     this.dispatchEvent(new Event("change"));

@@ -29,6 +29,25 @@ export function fits(typed, text) {
   return { score: score - text.length / 10, at };
 }
 
+/**
+ * How well a text fits several words, in whatever order they were typed.
+ *
+ * @param {string[]} words in small letters
+ * @param {string} text in small letters
+ * @returns {?{score: number, at: number[]}}
+ */
+export function fitsAll(words, text) {
+  const at = new Set();
+  let score = 0;
+  for (const word of words) {
+    const fit = fits(word, text);
+    if (!fit) return null;
+    score += fit.score;
+    for (const each of fit.at) at.add(each);
+  }
+  return { score, at: [...at].sort((a, b) => a - b) };
+}
+
 function startsWord(text, at) {
   return at === 0 || BREAK.test(text[at - 1]);
 }

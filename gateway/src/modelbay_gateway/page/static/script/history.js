@@ -3,7 +3,8 @@
 /**
  * The messages of a request to one model.
  *
- * Where several models answered one question, a model is shown its own answer, else the first one.
+ * Where several models answered one question, a model is shown its own answer, else the first one;
+ * and of the results of tools, those that this answer had asked for.
  *
  * @param {object[]} kept stored messages, the oldest first
  * @param {?string} model
@@ -18,17 +19,40 @@ export function requestMessages(kept, model, { system } = {}) {
     messages.push(onWire(said.message));
     at = to;
     const calls = said.message.tool_calls ?? [];
+    const ids = new Set(calls.map(({ id }) => id));
     const results = new Set();
+    const hadResults = kept[at]?.message.role === "tool";
     for (; kept[at]?.message.role === "tool"; at += 1) {
-      results.add(kept[at].message.tool_call_id);
+      const { tool_call_id: id } = kept[at].message;
+      if (!ids.has(id) || results.has(id)) continue; // asked for by another model's answer
+      results.add(id);
       messages.push(onWire(kept[at].message));
     }
+    if (hadResults && !results.size) at = behindAnswers(kept, at, model);
     for (const { id } of calls) {
       // A call without a result is an error at most servers.
       if (!results.has(id)) messages.push({ role: "tool", tool_call_id: id, content: "no result was given" });
     }
   }
   return messages;
+}
+
+/** The models that called tools whose results came last, where several had answered; else null. */
+export function callersOf(kept) {
+  let at = kept.length;
+  while (at > 0 && kept[at - 1].message.role === "tool") at -= 1;
+  if (at === kept.length) return null;
+  const group = [];
+  while (at > 0 && kept[at - 1].message.role === "assistant") group.unshift(kept[(at -= 1)]);
+  if (group.length < 2) return null;
+  return group.filter((each) => each.ref && each.message.tool_calls?.length).map((each) => each.ref);
+}
+
+/** Past the answers to results that this model never asked for, unless one of them is its own. */
+function behindAnswers(kept, at, model) {
+  let to = at;
+  while (kept[to]?.message.role === "assistant") to += 1;
+  return kept.slice(at, to).some((each) => each.ref === model) ? at : to;
 }
 
 function onWire({ role, content, tool_calls: calls = [], tool_call_id: callId }) {

@@ -12,6 +12,7 @@ import { askSettings } from "./settings.js";
 import { Sidebar } from "./sidebar.js";
 import { startTheme } from "./theme.js";
 import { Thread } from "./thread.js";
+import { startTips } from "./tip.js";
 import { Work } from "./work.js";
 
 const at = (id) => document.getElementById(id);
@@ -33,6 +34,9 @@ const right = new Drawer(at("picker"), at("current-model"), "(min-width: 82rem)"
 const attempt = (doing) => doing().catch(complain);
 
 startTheme(at("theme"));
+startTips();
+// Notices stand above where one writes, however much is attached there.
+new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--composer", `${target.offsetHeight}px`)).observe(at("composer"));
 at("open-conversations").addEventListener("click", () => left.open());
 at("current-model").addEventListener("click", () => right.open());
 at("use-default").addEventListener("click", () => attempt(() => chat.setModel(isGone() ? chat.model.fallback : null)));
@@ -68,12 +72,14 @@ sidebar.addEventListener("open", ({ id }) => {
 });
 
 chat.addEventListener("model", showModel);
-catalogue.addEventListener("change", showModel);
+catalogue.addEventListener("change", () => attempt(() => chat.renewModel()));
 chat.addEventListener("moved", () => {
   const isListed = conversations.items.some((each) => each.id === chat.id);
   sidebar.current = chat.id;
   if (isListed && wanted() !== chat.id) history.replaceState(null, "", `#/c/${encodeURIComponent(chat.id)}`);
 });
+catalogue.addEventListener("settings", () => attempt(() => favourites.read()));
+catalogue.addEventListener("failed", ({ failure }) => complain(failure));
 catalogue.addEventListener("offline", ({ failure }) => complain(failure));
 catalogue.addEventListener("online", () => tell("The gateway answers again"));
 addEventListener("hashchange", () => attempt(follow));
@@ -109,7 +115,11 @@ function isGone() {
 /** The conversation that the address names. */
 function wanted() {
   const found = /^#\/c\/(.+)$/.exec(location.hash);
-  return found ? decodeURIComponent(found[1]) : null;
+  try {
+    return found ? decodeURIComponent(found[1]) : null;
+  } catch {
+    return null; // no address of ours
+  }
 }
 
 async function follow() {
@@ -125,7 +135,7 @@ async function follow() {
     if (id) await chat.open(id);
     else await chat.begin();
   } catch (caught) {
-    await chat.begin();
+    if (wanted() === id) await chat.begin();
     throw caught;
   }
 }

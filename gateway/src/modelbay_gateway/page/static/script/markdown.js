@@ -1,14 +1,12 @@
 import { codeBlock } from "./code-block.js";
 import { element } from "./element.js";
-import { inline } from "./inline.js";
+import { LIMIT, filled, inline, settled } from "./inline.js";
+import { cellsOf, closes, fenceOf, headingOf, interrupts, isRule, itemOf, quoted, sidesOf, starts } from "./line-kinds.js";
 
 const DEPTH = 12; // of lists and quotes in each other; what is deeper is text
-const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([^\s`]*)[^`]*$/;
-const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
-const RULE = /^ {0,3}([-*_])(?:\s*\1){2,}\s*$/;
-const QUOTE = /^ {0,3}> ?/;
-const ITEM = /^( *)([-*+]|\d{1,9}[.)])(?:\s+(.*))?$/;
-const DIVIDER = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
+const COLUMNS = 50;
+const TOGETHER = 100; // items or rows that the browser lays out together
+const MOST = 4 * LIMIT; // characters that wait for the end of a mark
 
 /**
  * Markdown as nodes, made with the DOM alone: no text of a model is ever read as HTML.
@@ -16,137 +14,359 @@ const DIVIDER = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
  * @param {string} text
  * @returns {Node[]} blocks
  */
-export function markdown(text, depth = 0) {
-  const lines = text.split(/\r\n?|\n/);
-  const blocks = [];
-  let at = 0;
-  while (at < lines.length) {
-    const line = lines[at];
-    if (!line.trim()) at += 1;
-    else at = block(lines, at, blocks, depth);
+export function markdown(text) {
+  const box = document.createDocumentFragment();
+  const reader = new MarkdownReader(box);
+  reader.push(text);
+  reader.read();
+  reader.end();
+  return [...box.childNodes];
+}
+
+/**
+ * Reads Markdown line by line and appends what is whole: items, rows and quotes as they come. A line
+ * costs the same wherever it stands, and no line is read twice but the one that still grows.
+ */
+export class MarkdownReader {
+  #box;
+  #source = "";
+  #at = 0;
+  #return = "";
+  #isLong = false;
+  // What is open is replaced and never changed, so that a line can be tried and taken back.
+  #open = []; // quotes and lists, the outermost first
+  #leaf = null; // a paragraph, a block of code or a table that may go on
+  #isBlank = false;
+  #undo = null;
+
+  constructor(box) {
+    this.#box = box;
   }
-  return blocks;
-}
 
-function block(lines, at, blocks, depth) {
-  const line = lines[at];
-  let found;
-  if ((found = FENCE.exec(line))) return fence(lines, at, blocks, found);
-  if ((found = HEADING.exec(line))) {
-    // The page has its own h1 and h2; an answer's headings stand below them.
-    blocks.push(element(`h${Math.min(6, found[1].length + 2)}`, {}, ...inline(found[2])));
-    return at + 1;
+  push(text) {
+    const given = this.#return + text;
+    this.#return = given.endsWith("\r") ? "\r" : "";
+    this.#source = this.#source.slice(this.#at) + given.slice(0, given.length - this.#return.length).replace(/\r\n?/g, "\n");
+    this.#at = 0;
   }
-  if (RULE.test(line)) {
-    blocks.push(element("hr"));
-    return at + 1;
-  }
-  if (depth < DEPTH && QUOTE.test(line)) return quote(lines, at, blocks, depth);
-  if (depth < DEPTH && ITEM.test(line)) return list(lines, at, blocks, depth);
-  if (line.includes("|") && DIVIDER.test(lines[at + 1] ?? "") && lines[at + 1].includes("-")) {
-    return table(lines, at, blocks);
-  }
-  return paragraph(lines, at, blocks, depth);
-}
 
-function fence(lines, at, blocks, [, mark, language]) {
-  const end = fenceEnd(mark);
-  let to = at + 1;
-  while (to < lines.length && !end.test(lines[to])) to += 1;
-  blocks.push(codeBlock(lines.slice(at + 1, to).join("\n"), language).box);
-  return to + 1;
-}
-
-/** What closes a fence of code that this mark opened. */
-export function fenceEnd(mark) {
-  return new RegExp(`^ {0,3}\\${mark[0]}{${mark.length},}\\s*$`);
-}
-
-/** `[whole, mark, language]` if the line opens a fence of code. */
-export function fenceStart(line) {
-  return FENCE.exec(line);
-}
-
-function quote(lines, at, blocks, depth) {
-  let to = at;
-  while (to < lines.length && (QUOTE.test(lines[to]) || (to > at && lines[to].trim() && !starts(lines[to])))) to += 1;
-  const inner = lines.slice(at, to).map((line) => line.replace(QUOTE, ""));
-  blocks.push(element("blockquote", {}, ...markdown(inner.join("\n"), depth + 1)));
-  return to;
-}
-
-function list(lines, at, blocks, depth) {
-  const [, indent, mark] = ITEM.exec(lines[at]);
-  const isNumbered = /\d/.test(mark);
-  const made = element(isNumbered ? "ol" : "ul", isNumbered && parseInt(mark, 10) !== 1 ? { start: parseInt(mark, 10) } : {});
-  let to = at;
-  while (to < lines.length) {
-    const found = ITEM.exec(lines[to]);
-    if (!found || found[1].length > indent.length + 1 || /\d/.test(found[2]) !== isNumbered || RULE.test(lines[to])) break;
-    const width = found[1].length + found[2].length + 1;
-    const inner = [found[3] ?? ""];
-    for (to += 1; to < lines.length; to += 1) {
-      const line = lines[to];
-      const isInside = line.startsWith(" ".repeat(Math.min(width, indent.length + 2)));
-      if (!line.trim()) {
-        const next = lines[to + 1] ?? "";
-        if (!next.startsWith(" ".repeat(indent.length + 2))) break;
-      } else if (!isInside && (starts(line) || ITEM.test(line) || !lines[to - 1].trim())) break;
-      inner.push(isInside ? line.slice(Math.min(width, line.search(/\S|$/))) : line);
+  /**
+   * Read what is whole.
+   *
+   * @param {number} until stop then, by `performance.now()`
+   * @returns {boolean} whether nothing whole is left
+   */
+  read(until = Infinity) {
+    this.#takeBack();
+    for (let count = 1; ; count += 1) {
+      const end = this.#source.indexOf("\n", this.#at);
+      const to = end < 0 ? this.#source.length : end;
+      if (to - this.#at > LIMIT) this.#long(this.#source.slice(this.#at, (this.#at += LIMIT)));
+      else if (end < 0) return true;
+      else {
+        this.#rest(this.#source.slice(this.#at, end));
+        this.#isLong = false;
+        this.#at = end + 1;
+      }
+      if (performance.now() > until) return false;
     }
-    made.append(entry(inner, depth));
-    while (to < lines.length && !lines[to].trim() && ITEM.test(lines[to + 1] ?? "")) to += 1;
   }
-  blocks.push(made);
-  return to;
+
+  /** Show what is not whole, until the next `read`. */
+  show() {
+    this.#takeBack();
+    const saved = [this.#open, this.#leaf, this.#isBlank];
+    this.#undo = [];
+    if (this.#at < this.#source.length) this.#rest(this.#source.slice(this.#at));
+    this.#closeLeaf();
+    [this.#open, this.#leaf, this.#isBlank] = saved;
+  }
+
+  /** Nothing more comes. */
+  end() {
+    this.#takeBack();
+    if (this.#return) this.push("\n");
+    this.read();
+    this.#rest(this.#source.slice(this.#at));
+    this.#closeTo(0);
+    this.#source = "";
+    this.#at = 0;
+  }
+
+  #takeBack() {
+    while (this.#undo?.length) this.#undo.pop()();
+    this.#undo = null;
+  }
+
+  #put(parent, ...nodes) {
+    this.#putAll(parent, nodes);
+  }
+
+  #putAll(parent, nodes) {
+    filled(parent, nodes);
+    this.#undo?.push(() => nodes.forEach((node) => node.remove()));
+  }
+
+  // --- lines ------------------------------------------------------------------------------------
+
+  #rest(text) {
+    if (this.#isLong) this.#more(text);
+    else this.#line(text);
+  }
+
+  /** So much of a line that is longer than any but a paragraph's. */
+  #long(text) {
+    if (this.#isLong) this.#more(text);
+    else this.#line(text, true);
+    this.#isLong = true;
+  }
+
+  #more(text) {
+    if (this.#leaf?.kind === "code") this.#appendCode(text);
+    else if (this.#leaf) this.#grow(text, true);
+    else this.#paragraph(text, true);
+  }
+
+  #line(line, isLong = false) {
+    let rest = line;
+    let depth = 0;
+    for (; depth < this.#open.length; depth += 1) {
+      const inner = within(this.#open[depth], rest);
+      if (inner === null) break;
+      rest = inner;
+    }
+    const wasBlank = this.#isBlank;
+    this.#isBlank = !rest.trim();
+    const frame = this.#open[depth];
+    const item = frame && !this.#isBlank ? itemOf(rest) : null;
+    const goesOn = this.#leaf && !wasBlank && !this.#isBlank && !item && !starts(rest);
+    if (this.#leaf?.kind === "code" && (!frame || goesOn)) return this.#codeLine(rest, isLong);
+    if (this.#leaf?.kind === "table" && (!frame || goesOn) && rest.includes("|") && !isLong) return this.#row(rest);
+    if (this.#leaf?.kind === "paragraph" && frame && goesOn) return this.#paragraph(rest, isLong);
+    if (frame && isNext(frame, item) && !isRule(rest)) {
+      this.#closeTo(depth + 1);
+      rest = this.#item(item);
+    } else if (frame || this.#isBlank) this.#closeTo(depth);
+    if (!this.#isBlank) this.#blocks(rest, isLong);
+  }
+
+  /** What a line begins, behind the marks of the quotes and lists that go on. */
+  #blocks(line, isLong) {
+    let rest = line;
+    if (!isLong && this.#leaf?.kind === "paragraph") {
+      const { text, last } = this.#leaf;
+      const sides = last >= 0 && sidesOf(rest, text.slice(last));
+      if (sides) return this.#table(sides);
+    }
+    while (this.#open.length < DEPTH && !isRule(rest)) {
+      const inner = quoted(rest);
+      const item = inner === null ? itemOf(rest) : null;
+      if (inner === null && (!item || (this.#leaf?.kind === "paragraph" && !interrupts(item)))) break;
+      this.#closeLeaf();
+      if (item) rest = this.#list(item);
+      else {
+        const node = element("blockquote");
+        this.#put(this.#inmost, node);
+        this.#open = [...this.#open, { kind: "quote", node }];
+        rest = inner;
+      }
+    }
+    if (rest.trim()) this.#text(rest, isLong);
+  }
+
+  #text(rest, isLong) {
+    let found;
+    if (isLong) this.#paragraph(rest, true);
+    else if ((found = fenceOf(rest))) this.#code(found);
+    else if ((found = headingOf(rest))) {
+      this.#closeLeaf();
+      // The page has its own h1 and h2; an answer's headings stand below them.
+      this.#put(this.#inmost, element(`h${Math.min(6, found.level + 2)}`, {}, ...inline(found.text)));
+    } else if (isRule(rest)) {
+      this.#closeLeaf();
+      this.#put(this.#inmost, element("hr"));
+    } else this.#paragraph(rest, false);
+  }
+
+  get #inmost() {
+    const frame = this.#open.at(-1);
+    return frame ? (frame.item ?? frame.node) : this.#box;
+  }
+
+  #closeTo(depth) {
+    this.#closeLeaf();
+    if (depth < this.#open.length) this.#open = this.#open.slice(0, depth);
+  }
+
+  #closeLeaf() {
+    const leaf = this.#leaf;
+    this.#leaf = null;
+    if (leaf?.kind === "code" && !this.#undo) leaf.block.finish();
+    if (leaf?.kind !== "paragraph") return;
+    const text = leaf.text.trimEnd();
+    // What is long by then holds an image, or marks that nobody closes; it shows when it is whole.
+    const isPlain = this.#undo && text.length > 2 * MOST;
+    if (text) this.#putAll(this.#boxOf(leaf), isPlain ? [document.createTextNode(text)] : inline(text));
+  }
+
+  // --- lists ------------------------------------------------------------------------------------
+
+  #list(item) {
+    const { indent, number } = item;
+    const node = element(number === null ? "ul" : "ol", number === null || number === 1 ? {} : { start: number });
+    this.#put(this.#inmost, node);
+    this.#open = [...this.#open, { kind: "list", node, indent, isNumbered: number !== null }];
+    return this.#item(item);
+  }
+
+  /** Begin an item of the innermost list; what is left of its line. */
+  #item({ width, isTask, isDone, text }) {
+    const frame = this.#followed(this.#open.at(-1));
+    const item = isTask ? element("li", { class: "task" }, isDone ? "☑ " : "☐ ") : element("li");
+    this.#put(frame.node, item);
+    this.#open = [...this.#open.slice(0, -1), { ...frame, item, width, before: item.childNodes.length }];
+    return text;
+  }
+
+  /** The list, or the one that goes on where it has grown long: what is above is laid out no more. */
+  #followed(frame) {
+    const count = (frame.count ?? 0) + 1;
+    if (count === 1 || count % TOGETHER !== 1 || frame.node.parentNode !== this.#box) return { ...frame, count };
+    const first = frame.node.start ?? 1;
+    const node = frame.isNumbered ? element("ol", { start: first + frame.node.childElementCount }) : element("ul");
+    node.style.marginTop = "0.25em"; // as between items
+    this.#put(this.#box, node);
+    return { ...frame, node, count };
+  }
+
+  // --- paragraphs -------------------------------------------------------------------------------
+
+  #paragraph(line, isLong) {
+    const text = line.trimStart();
+    if (this.#leaf?.kind === "paragraph") {
+      this.#grow(`\n${text}`, isLong);
+      return;
+    }
+    this.#closeLeaf();
+    const frame = this.#open.at(-1);
+    // A short item is text; paragraphs inside it would only add space.
+    const isItem = frame?.item && frame.item.childNodes.length === frame.before;
+    this.#leaf = { kind: "paragraph", parent: this.#inmost, box: isItem ? frame.item : null, text, last: isLong ? -1 : 0, next: LIMIT };
+  }
+
+  /** Add to the paragraph, and show for good what nothing can change. */
+  #grow(added, isLong) {
+    const leaf = this.#leaf;
+    let text = leaf.text + added;
+    let last = isLong ? -1 : leaf.text.length + 1; // it might be the head of a table
+    let { next } = leaf;
+    const sure = isLong ? text : leaf.text;
+    if (sure.length > next) {
+      const isStuck = sure.length > MOST && !sure.includes("](data:image/");
+      const { nodes, to } = isStuck ? { nodes: inline(sure), to: sure.length } : settled(sure);
+      if (to) {
+        this.#putAll(this.#boxOf(leaf), nodes);
+        text = text.slice(to);
+        if (last >= 0) last -= to;
+      }
+      next = Math.max(LIMIT, 2 * (sure.length - to));
+    }
+    this.#leaf = { ...this.#leaf, text, last, next };
+  }
+
+  #boxOf(leaf) {
+    if (leaf.box) return leaf.box;
+    const box = element("p");
+    this.#put(leaf.parent, box);
+    if (this.#leaf) this.#leaf = { ...this.#leaf, box };
+    return box;
+  }
+
+  // --- code -------------------------------------------------------------------------------------
+
+  #code({ mark, language }) {
+    this.#closeLeaf();
+    const block = codeBlock(language);
+    this.#put(this.#inmost, block.box);
+    this.#leaf = { kind: "code", mark, block, isEmpty: true };
+  }
+
+  #codeLine(line, isLong) {
+    if (!isLong && closes(line, this.#leaf.mark)) {
+      this.#closeLeaf();
+      return;
+    }
+    this.#appendCode(this.#leaf.isEmpty ? line : `\n${line}`);
+    if (this.#leaf.isEmpty) this.#leaf = { ...this.#leaf, isEmpty: false };
+  }
+
+  #appendCode(text) {
+    const takeBack = this.#leaf.block.append(text);
+    this.#undo?.push(takeBack);
+  }
+
+  // --- tables -----------------------------------------------------------------------------------
+
+  /** The last line of the paragraph was the head of a table. */
+  #table(sides) {
+    const { text, last } = this.#leaf;
+    this.#leaf = { ...this.#leaf, text: text.slice(0, Math.max(0, last - 1)) };
+    this.#closeLeaf();
+    const body = element("tbody");
+    const whole = element("table", {}, element("thead", {}, rowOf(text.slice(last), "th", sides)), body);
+    this.#put(this.#inmost, element("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" }, whole));
+    this.#leaf = { kind: "table", body, sides, widths: null };
+  }
+
+  #row(line) {
+    if (this.#leaf.body.childElementCount === TOGETHER) this.#nextTable();
+    this.#put(this.#leaf.body, rowOf(line, "td", this.#leaf.sides));
+  }
+
+  /** Go on in a table of the same columns: a long one would be laid out anew for every row. */
+  #nextTable() {
+    const first = this.#leaf.body.parentNode;
+    const widths = this.#leaf.widths ?? [...first.rows[0].cells].map((cell) => cell.getBoundingClientRect().width);
+    const body = element("tbody");
+    const next = element("table", {}, body);
+    const box = element("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table, continued" }, next);
+    box.style.marginTop = "0";
+    if (!this.#leaf.widths) fix(first, widths);
+    fix(next, widths);
+    this.#put(this.#inmost, box);
+    this.#leaf = { ...this.#leaf, body, widths };
+  }
 }
 
-function entry(inner, depth) {
-  const task = /^\[([ xX])\]\s+/.exec(inner[0]);
-  if (task) inner[0] = inner[0].slice(task[0].length);
-  const parts = markdown(inner.join("\n"), depth + 1);
-  // A short item is text; paragraphs inside it would only add space.
-  const first = parts[0];
-  const flat = first?.nodeName === "P" ? [...first.childNodes, ...parts.slice(1)] : parts;
-  if (!task) return element("li", {}, ...flat);
-  const isDone = task[1] !== " ";
-  return element("li", { class: "task" }, isDone ? "☑ " : "☐ ", ...flat);
+/** Give a table's columns their widths in pixels; without any where it is not on a page. */
+function fix(table, widths) {
+  const total = widths.reduce((sum, width) => sum + width, 0);
+  if (!total || table.style.tableLayout) return;
+  const columns = widths.map((width) => {
+    const column = element("col");
+    column.style.width = `${width}px`;
+    return column;
+  });
+  table.prepend(element("colgroup", {}, ...columns));
+  table.style.tableLayout = "fixed";
+  table.style.width = `${total}px`;
 }
 
-function table(lines, at, blocks) {
-  const sides = cells(lines[at + 1]).map(side);
-  const row = (line, tag) =>
-    element("tr", {}, ...cells(line).slice(0, 50).map((each, n) => element(tag, { class: sides[n] ?? null }, ...inline(each))));
-  const body = element("tbody");
-  let to = at + 2;
-  for (; to < lines.length && lines[to].includes("|") && lines[to].trim(); to += 1) body.append(row(lines[to], "td"));
-  const whole = element("table", {}, element("thead", {}, row(lines[at], "th")), body);
-  blocks.push(element("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" }, whole));
-  return to;
+function rowOf(line, tag, sides) {
+  const cells = cellsOf(line).slice(0, COLUMNS);
+  return element("tr", {}, ...cells.map((each, n) => element(tag, { class: sides[n] ?? null }, ...inline(each))));
 }
 
-function side(divider) {
-  if (!divider.endsWith(":")) return null;
-  return divider.startsWith(":") ? "center" : "right";
+/** The line within a quote or a list's item; null if it stands outside. */
+function within(frame, line) {
+  if (frame.kind === "quote") return quoted(line);
+  const spaces = line.length - line.trimStart().length;
+  if (spaces === line.length) return "";
+  const isInside = line.startsWith(" ".repeat(Math.min(frame.width, frame.indent + 2)));
+  return isInside ? line.slice(Math.min(frame.width, spaces)) : null;
 }
 
-function cells(line) {
-  return line
-    .trim()
-    .replace(/^\||(?<!\\)\|$/g, "")
-    .split(/(?<!\\)\|/)
-    .map((each) => each.trim().replace(/\\\|/g, "|"));
-}
-
-function paragraph(lines, at, blocks, depth) {
-  let to = at + 1;
-  while (to < lines.length && lines[to].trim() && !(starts(lines[to]) && depth < DEPTH)) to += 1;
-  const text = lines.slice(at, to).map((line) => line.replace(/^\s+/, "")).join("\n");
-  blocks.push(element("p", {}, ...inline(text.replace(/\s+$/, ""))));
-  return to;
-}
-
-/** Whether a line begins a block of its own, and so ends a paragraph. */
-function starts(line) {
-  return FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line) || /^ *([-*+]|1[.)])\s+\S/.test(line);
+/** Whether this is another item of the list. */
+function isNext(frame, item) {
+  return frame.kind === "list" && Boolean(item) && item.indent <= frame.indent + 1 && (item.number !== null) === frame.isNumbered;
 }

@@ -6,38 +6,35 @@ import { element } from "./element.js";
  * @param {HTMLElement} button
  * @param {{label: string, run: () => void, danger?: boolean, reason?: string}[]} entries one with a
  *   reason cannot be chosen, and says why
+ * @param {() => ?HTMLElement} again finds the button once more, where it has been made anew meanwhile
+ * @returns {{isOpen: boolean, show: (entries: object[]) => void}} to offer something else in it
  */
-export function openMenu(button, entries) {
+export function openMenu(button, entries, again = () => null) {
   const menu = element("div", { role: "menu", class: "menu", "aria-label": button.getAttribute("aria-label") });
-  const close = (refocus) => {
+  const opener = () => (button.isConnected ? button : again());
+  const opened = { isOpen: true, show };
+  let labels = "";
+  function close(refocus) {
+    opened.isOpen = false;
     menu.remove();
     document.removeEventListener("pointerdown", outside, true);
     removeEventListener("resize", gone);
-    button.setAttribute("aria-expanded", "false");
-    if (refocus && button.isConnected) button.focus();
-  };
+    opener()?.setAttribute("aria-expanded", "false");
+    if (refocus) opener()?.focus();
+  }
+  function show(wanted) {
+    const now = JSON.stringify(wanted.map(({ label, reason }) => [label, reason]));
+    if (now === labels) return;
+    labels = now;
+    const chosen = document.activeElement;
+    const focused = menu.contains(chosen) ? chosen.dataset.label : null;
+    menu.replaceChildren(...wanted.map((each) => entry(each, close)));
+    const same = [...menu.children].find((each) => each.dataset.label === focused);
+    if (menu.isConnected) (same ?? menu.firstElementChild)?.focus();
+  }
   const outside = (event) => !menu.contains(event.target) && close(false);
   const gone = () => close(false);
-  for (const { label, run, danger, reason } of entries) {
-    const entry = element(
-      "button",
-      {
-        type: "button",
-        role: "menuitem",
-        tabindex: "-1",
-        class: danger ? "danger" : null,
-        "aria-disabled": reason ? "true" : null,
-      },
-      label,
-      reason && element("small", {}, reason),
-    );
-    entry.addEventListener("click", () => {
-      if (reason) return;
-      close(true);
-      run();
-    });
-    menu.append(entry);
-  }
+  show(entries);
   menu.addEventListener("keydown", (event) => onKey(event, menu, close));
   document.body.append(menu);
   place(menu, button);
@@ -45,6 +42,29 @@ export function openMenu(button, entries) {
   document.addEventListener("pointerdown", outside, true);
   addEventListener("resize", gone);
   menu.firstElementChild.focus();
+  return opened;
+}
+
+function entry({ label, run, danger, reason }, close) {
+  const made = element(
+    "button",
+    {
+      type: "button",
+      role: "menuitem",
+      tabindex: "-1",
+      class: danger ? "danger" : null,
+      "aria-disabled": reason ? "true" : null,
+      data: { label },
+    },
+    label,
+    reason && element("small", {}, reason),
+  );
+  made.addEventListener("click", () => {
+    if (reason) return;
+    close(true);
+    run();
+  });
+  return made;
 }
 
 function onKey(event, menu, close) {

@@ -24,6 +24,7 @@ export class Picker extends EventTarget {
   #active = { key: null, column: 0 };
   #ticking = 0;
   #dragged = null;
+  #menu = null;
 
   constructor(box, parts) {
     super();
@@ -74,12 +75,15 @@ export class Picker extends EventTarget {
     this.grid.setAttribute("aria-rowcount", String(items.length));
     this.grid.setAttribute("aria-busy", String(!catalogue.isRead));
     this.grid.classList.toggle("empty", catalogue.isRead && !items.length);
+    this.#rows.pinned = this.#active.key;
     this.#rows.show(items, anchor);
+    this.#renewMenu();
     this.#wait();
   }
 
   #tick() {
     this.#rows.renew();
+    this.#renewMenu();
     this.#wait();
   }
 
@@ -181,6 +185,7 @@ export class Picker extends EventTarget {
     if (index < 0) return;
     const before = this.#active.key;
     this.#active = { key: this.#rows.items[index].key, column };
+    this.#rows.pinned = this.#active.key;
     const row = this.#rows.reveal(index);
     const all = stops(row);
     this.#active.column = Math.min(column, all.length - 1);
@@ -190,10 +195,12 @@ export class Picker extends EventTarget {
 
   #onFocus(event) {
     const row = event.target.closest(".row");
+    if (!row) return; // the list itself, which can be scrolled with keys
     const column = stops(row).indexOf(event.target);
     if (column < 0) return;
     const isOther = this.#active.key !== row.item.key || this.#active.column !== column;
     this.#active = { key: row.item.key, column };
+    this.#rows.pinned = row.item.key;
     if (isOther) this.#rows.renew();
   }
 
@@ -206,13 +213,26 @@ export class Picker extends EventTarget {
     const { item } = row;
     const act = button?.dataset.act ?? (item.type === "model" && event.target.closest(".main-cell") ? "choose" : null);
     if (act === "star") this.#star(item);
-    else if (act === "more") openMenu(button, this.#entries(item));
+    else if (act === "more") this.#openMenu(button, item);
     else if (act === "choose") this.#emit("choose", item.model.id);
     else if (act === "pull") this.#pull(item.provider);
     else if (act === "reveal") {
       this.#revealed = !this.#revealed;
       this.#show();
     }
+  }
+
+  #openMenu(button, item) {
+    const row = () => [...this.grid.querySelectorAll(".row")].find((each) => each.item.key === item.key);
+    const menu = openMenu(button, this.#entries(item), () => row()?.querySelector('[data-act="more"]'));
+    this.#menu = { key: item.key, menu };
+  }
+
+  /** What can be done with a model changes with it, also while its menu is open. */
+  #renewMenu() {
+    if (!this.#menu?.menu.isOpen) return;
+    const item = this.#rows.items[this.#rows.indexOf(this.#menu.key)];
+    if (item) this.#menu.menu.show(this.#entries(item));
   }
 
   #star(item) {
@@ -233,9 +253,9 @@ export class Picker extends EventTarget {
       { label: "Answer side by side", reason: access.reason("chat"), run: () => this.#emit("beside", model.id) },
     ];
     if (item.isFavourite && access.can("admin")) {
-      const { ids } = this.#parts.favourites;
-      if (ids[0] !== model.id) entries.push({ label: "Move up", run: () => this.#shift(index, -1) });
-      if (ids.at(-1) !== model.id) entries.push({ label: "Move down", run: () => this.#shift(index, 1) });
+      const { items } = this.#rows; // those that are hidden are passed over
+      if (items[index - 1]?.isFavourite) entries.push({ label: "Move up", run: () => this.#shift(index, -1) });
+      if (items[index + 1]?.isFavourite) entries.push({ label: "Move down", run: () => this.#shift(index, 1) });
     }
     if (can("load") && model.state !== "loaded") entries.push({ label: "Load", reason, run: () => this.#do("load", model) });
     if (can("unload") && model.state !== "unloaded") entries.push({ label: "Unload", reason, run: () => this.#do("unload", model) });

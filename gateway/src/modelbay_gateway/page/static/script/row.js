@@ -30,7 +30,7 @@ export function rowMark(item, told) {
   if (item.type === "section") return JSON.stringify([item.label, item.count, provider?.status, provider?.problem, provider?.actions]);
   if (item.type === "hidden") return `${item.offline} ${item.revealed}`;
   return JSON.stringify([
-    item.isOnline, item.at, model.state, model.problem, model.context, model.size, model.badges,
+    item.isOnline, item.at, model.state, model.problem, model.context, model.size, model.quantization, model.family, model.badges,
     told.isStarred, told.isCurrent, stateText(model, told, item.isOnline),
   ]);
 }
@@ -90,7 +90,7 @@ function modelRow(item, told) {
     { class: "about" },
     element("span", { class: "state", data: { state } }, stateText(model, told, isOnline)),
     model.context && tip(`${tokens(model.context)}`, `context: ${model.context} tokens, ${model.contextFrom}`, "fact"),
-    model.size && element("span", { class: "fact" }, bytes(model.size)),
+    weights(model),
     ...model.badges.map(([label, source]) => tip(label, `${label}: ${source}`, "badge")),
   );
   const progress = told.work && element("progress", {
@@ -114,6 +114,14 @@ function modelRow(item, told) {
 
 function tip(text, source, kind) {
   return element("span", { class: `${kind} tip`, tabindex: "-1", data: { tip: source } }, text, element("span", { class: "sr" }, ` (${source})`));
+}
+
+/** How large its files are, and what is in them. */
+function weights({ size, family, quantization }) {
+  const known = [family && `family: ${family}`, quantization && `quantization: ${quantization}`].filter(Boolean).join(", ");
+  const text = size ? bytes(size) : (quantization ?? family);
+  if (!text) return null;
+  return known ? tip(text, known, "fact") : element("span", { class: "fact" }, text);
 }
 
 function stateText(model, { work, loadingS }, isOnline) {

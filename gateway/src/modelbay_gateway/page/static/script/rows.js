@@ -14,6 +14,7 @@ export class Rows {
   #heightOf;
   #render;
   #frame = 0;
+  #pinned = null;
 
   /**
    * @param {HTMLElement} box scrolls
@@ -31,6 +32,13 @@ export class Rows {
     box.append(this.#body);
     box.addEventListener("scroll", () => this.#later(), { passive: true });
     new ResizeObserver(() => this.#later()).observe(box);
+  }
+
+  /** The key of a row that is in the document wherever the list is scrolled to: Tab stops at it. */
+  set pinned(key) {
+    if (key === this.#pinned) return;
+    this.#pinned = key;
+    this.#later();
   }
 
   get items() {
@@ -96,7 +104,7 @@ export class Rows {
     const last = Math.min(this.#items.length - 1, this.#at(scrollTop + clientHeight) + 3);
     const wanted = new Set();
     let behind = null;
-    for (let index = first; index <= last; index += 1) {
+    for (const index of this.#painted(first, last)) {
       const item = this.#items[index];
       wanted.add(item.key);
       let row = this.#shown.get(item.key);
@@ -113,10 +121,19 @@ export class Rows {
     }
     for (const [key, row] of this.#shown) {
       if (wanted.has(key)) continue;
-      if (row.contains(document.activeElement) && this.indexOf(key) >= 0) continue;
       row.remove();
       this.#shown.delete(key);
     }
+  }
+
+  /** Those in view, and those that may not go: the pinned one, and one that has the focus. */
+  #painted(first, last) {
+    const found = new Set();
+    for (let index = first; index <= last; index += 1) found.add(index);
+    for (const [key, row] of this.#shown) if (row.contains(document.activeElement)) found.add(this.indexOf(key));
+    found.add(this.indexOf(this.#pinned));
+    found.delete(-1);
+    return [...found].sort((a, b) => a - b);
   }
 
   /** The item at this height. */

@@ -1,4 +1,4 @@
-import { fits } from "./fuzzy.js";
+import { fitsAll } from "./fuzzy.js";
 
 const FAVOURITES = "favourites";
 
@@ -10,7 +10,7 @@ const FAVOURITES = "favourites";
  * @returns {object[]} items `{key, type, ...}`; type is `section`, `model` or `hidden`
  */
 export function sections(catalogue, favourites, { typed = "", revealed = false } = {}) {
-  const wanted = typed.toLowerCase().replace(/\s+/g, "");
+  const wanted = typed.toLowerCase().split(/\s+/).filter(Boolean);
   return [...favourite(catalogue, favourites, wanted, revealed), ...ofProviders(catalogue, wanted)];
 }
 
@@ -19,7 +19,7 @@ function favourite(catalogue, favourites, wanted, revealed) {
   let offline = 0;
   for (const id of favourites.ids) {
     const isOnline = catalogue.isOnline(id);
-    const fit = fits(wanted, id.toLowerCase());
+    const fit = fitsAll(wanted, catalogue.model(id)?.searched ?? id.toLowerCase());
     if (!fit) continue;
     if (!isOnline) offline += 1;
     if (!isOnline && !revealed) continue;
@@ -36,11 +36,11 @@ function ofProviders(catalogue, wanted) {
   return catalogue.providers.flatMap((provider) => {
     const found = [];
     for (const model of provider.models) {
-      const fit = fits(wanted, model.searched);
+      const fit = fitsAll(wanted, model.searched);
       if (fit) found.push({ model, ...fit });
     }
-    if (wanted && !found.length) return [];
-    if (wanted) found.sort((a, b) => b.score - a.score);
+    if (wanted.length && !found.length) return [];
+    if (wanted.length) found.sort((a, b) => b.score - a.score);
     const isOnline = provider.status !== "down" && provider.status !== "misconfigured";
     const head = { key: `at ${provider.id}`, type: "section", label: provider.label, provider, count: found.length };
     const rows = found.map(({ model, at }) => ({ key: model.id, type: "model", model, isOnline, at }));

@@ -28,6 +28,9 @@ export function askSettings(now) {
   effort.value = now.reasoning_effort ?? "";
   const tools = element("textarea", { rows: "3", spellcheck: "false", placeholder: '[{"type": "function", "function": {"name": …}}]' });
   tools.value = now.tools ? JSON.stringify(now.tools, null, 2) : "";
+  const folded = element("details", {}, element("summary", {}, "Tools"), labelled("Functions the model may call, as JSON", tools));
+  // What is wrong in there can only be told where it is seen.
+  tools.addEventListener("invalid", () => (folded.open = true));
   tools.addEventListener("input", () => tools.setCustomValidity(readTools(tools.value).problem));
   const no = element("button", { type: "button", class: "quiet" }, "Cancel");
   const form = element(
@@ -37,7 +40,7 @@ export function askSettings(now) {
     labelled("System prompt", system),
     element("div", { class: "numbers" }, ...numbers.map(({ label, field }) => labelled(label, field)), labelled("Thinking", effort)),
     labelled("Stop at (texts, with commas between)", stop),
-    element("details", {}, element("summary", {}, "Tools"), labelled("Functions the model may call, as JSON", tools)),
+    folded,
     element("div", { class: "buttons" }, no, element("button", { class: "main" }, "Keep")),
   );
   return opened(form, { "aria-labelledby": "settings-title", class: "settings" }, no, () => {

@@ -9,6 +9,7 @@ export class Sidebar extends EventTarget {
   #more = document.getElementById("more-conversations");
   #conversations;
   #current = null;
+  #shown = new Map();
 
   constructor(conversations) {
     super();
@@ -31,21 +32,44 @@ export class Sidebar extends EventTarget {
 
   #show() {
     this.#more.hidden = !this.#conversations.hasMore;
-    this.#list.replaceChildren(...this.#conversations.items.map((each) => this.#entry(each)));
+    const { items } = this.#conversations;
+    const focused = this.#list.contains(document.activeElement) ? document.activeElement : null;
+    const before = this.#shown;
+    this.#shown = new Map();
+    for (const each of items) {
+      const entry = before.get(each.id) ?? this.#entry(each.id);
+      this.#shown.set(each.id, entry);
+      entry.renew(each, each.id === this.#current);
+    }
+    const at = focused ? [...this.#list.children].indexOf(focused.closest("li")) : -1;
+    this.#list.replaceChildren(...[...this.#shown.values()].map((each) => each.row));
+    if (!focused) return;
+    // Moving a row takes the focus from it; where it is gone, the one in its place has it.
+    const next = this.#list.children[Math.min(at, this.#list.children.length - 1)];
+    (focused.isConnected ? focused : (next?.firstChild ?? document.getElementById("new-conversation"))).focus();
   }
 
-  #entry(conversation) {
-    const name = conversation.title || "Untitled";
-    const open = element("button", { type: "button", class: "open", title: name, "aria-current": conversation.id === this.#current ? "page" : null }, name);
-    const more = element("button", { type: "button", class: "icon", "aria-haspopup": "menu", "aria-expanded": "false", "aria-label": `More about ${name}` }, icon("M5 12h.01M12 12h.01M19 12h.01"));
-    open.addEventListener("click", () => this.#emit("open", conversation.id));
+  /** The row of a conversation; it stays the same however often the list changes. */
+  #entry(id) {
+    let conversation = null;
+    const name = () => conversation.title || "Untitled";
+    const open = element("button", { type: "button", class: "open" });
+    const more = element("button", { type: "button", class: "icon", "aria-haspopup": "menu", "aria-expanded": "false" }, icon("M5 12h.01M12 12h.01M19 12h.01"));
+    open.addEventListener("click", () => this.#emit("open", id));
     more.addEventListener("click", () =>
       openMenu(more, [
         { label: "Rename…", run: () => this.#rename(conversation) },
-        { label: "Delete…", danger: true, run: () => this.#delete(conversation, name) },
+        { label: "Delete…", danger: true, run: () => this.#delete(conversation, name()) },
       ]),
     );
-    return element("li", {}, open, more);
+    const renew = (now, isCurrent) => {
+      conversation = now;
+      open.textContent = open.title = name();
+      more.setAttribute("aria-label", `More about ${name()}`);
+      if (isCurrent) open.setAttribute("aria-current", "page");
+      else open.removeAttribute("aria-current");
+    };
+    return { row: element("li", {}, open, more), renew };
   }
 
   async #rename({ id, title }) {

@@ -38,11 +38,11 @@ export class Thread extends EventTarget {
 
   /** Show kept messages from the start. */
   show(kept, { hasOlder = false, empty = null } = {}) {
-    this.#inner.replaceChildren();
+    this.#clear(...this.#inner.children);
     this.#isAtEnd = true;
     if (hasOlder) this.#button("Show older messages", "older", "older-messages");
     if (!kept.length && empty && this.isOpen) this.#inner.append(empty);
-    let last = null;
+    let last = [];
     for (let at = 0; at < kept.length; at += 1) {
       const { message } = kept[at];
       if (message.role === "user") this.question(message.content);
@@ -51,10 +51,10 @@ export class Thread extends EventTarget {
         while (kept[at + 1]?.message.role === "assistant") group.push(kept[(at += 1)]);
         const views = this.answers(group.map((each) => each.ref));
         views.forEach((view, n) => view.restore(group[n].message, group[n].usage));
-        last = views[0];
+        last = views;
       } else if (message.role === "tool") this.result(message.tool_call_id, textOf(message.content));
     }
-    if (!this.isOpen) this.#inner.querySelector(".after")?.remove();
+    if (!this.isOpen) this.#clear(this.#inner.querySelector(".after"));
     else if (kept.at(-1)?.message.role === "assistant") this.after(last);
     else if (kept.length) this.#button("Ask again", "again", "after"); // its answer never came
     this.#box.scrollTop = this.#box.scrollHeight;
@@ -76,7 +76,7 @@ export class Thread extends EventTarget {
 
   /** Places for the answers to one question, beside each other. */
   answers(models) {
-    this.#inner.querySelector(".after")?.remove();
+    this.#clear(this.#inner.querySelector(".after"));
     const views = models.map((model) => new AnswerView(model));
     const boxes = views.map((view) => view.box);
     this.#inner.append(boxes.length > 1 ? element("div", { class: "pair" }, ...boxes) : boxes[0]);
@@ -84,10 +84,11 @@ export class Thread extends EventTarget {
   }
 
   /** What can be done after the last answer: give results to its calls, or ask again. */
-  after(view) {
-    this.#inner.querySelector(".after")?.remove();
-    const open = view.callIds.filter((id) => !view.callBox(id).querySelector(".result"));
-    if (open.length) this.#askResults(view, open);
+  after(views) {
+    this.#clear(this.#inner.querySelector(".after"));
+    const open = views.flatMap((view) => view.callIds.map((id) => ({ id, box: view.callBox(id), model: view.id })));
+    const waiting = open.filter(({ box }) => !box.querySelector(".result"));
+    if (waiting.length) this.#askResults(waiting, views.length > 1);
     else this.#button("Ask again", "again", "after");
   }
 
@@ -103,18 +104,28 @@ export class Thread extends EventTarget {
     this.#box.scrollTop = this.#box.scrollHeight;
   }
 
-  #askResults(view, open) {
-    const fields = open.map((id) => element("textarea", { rows: "2", "aria-label": `Result of call ${id}`, placeholder: "What the tool gave" }));
+  #askResults(open, areSeveral) {
+    const fields = open.map(({ id, model }) => {
+      const of = areSeveral ? ` of ${model}` : "";
+      return element("textarea", { rows: "2", "aria-label": `Result of call ${id}${of}`, placeholder: `What the tool${of} gave` });
+    });
     const form = element("form", { class: "after results" }, element("p", {}, "The model waits for what its tools give."), ...fields, element("button", { class: "main" }, "Send results"));
     form.addEventListener("submit", (submitted) => {
       submitted.preventDefault();
       const event = new Event("result");
-      event.calls = open.map((id, n) => ({ id, text: fields[n].value }));
-      open.forEach((id, n) => view.callBox(id).append(resultBox(fields[n].value)));
-      form.remove();
+      event.calls = open.map(({ id }, n) => ({ id, text: fields[n].value }));
+      open.forEach(({ box }, n) => box.append(resultBox(fields[n].value)));
+      this.#clear(form);
       this.dispatchEvent(event);
     });
     this.#inner.append(form);
+  }
+
+  /** Take these away; who was at one of them goes on at the messages, and not at the top of the page. */
+  #clear(...parts) {
+    const hadFocus = parts.some((each) => each?.contains(document.activeElement));
+    for (const each of parts) each?.remove();
+    if (hadFocus) this.#box.focus({ preventScroll: true });
   }
 
   #button(label, event, name) {
