@@ -1,13 +1,18 @@
 """Mirrors modelbay/context.py."""
 
+import base64
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from modelbay.errors import ConfigError
+from modelbay.errors import AuthenticationError, ConfigError
 from modelbay.wire.errors import parse_error_body
 from pretend import context
+
+KEY = 'planted/"own"+key-4711'
 
 
 class Options(BaseModel):
@@ -87,6 +92,35 @@ def test_the_key_in_a_header_is_taken_out_without_the_word_before_it() -> None:
     held = context(headers={"Authorization": "Bearer sk-secret", "X-Title": "my bay"})
 
     assert held.redact("bad key sk-secret at bay") == "bad key *** at bay"
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        base64.b64encode(KEY.encode()).decode(),
+        base64.urlsafe_b64encode(KEY.encode()).decode(),
+        KEY.encode().hex(),
+        json.dumps(KEY)[1:-1],
+        quote(KEY, safe=""),
+    ],
+)
+def test_a_key_goes_however_a_server_spells_it(spelt: str) -> None:
+    error = AuthenticationError(f"bad key {spelt}", hint=f"use no {spelt}")
+
+    context(apiKey=KEY).sign(error)
+
+    assert error.message.startswith("bad key ***")
+    assert spelt[:12] not in f"{error.message} {error.hint}"
+
+
+def test_the_key_of_somebody_else_goes_too() -> None:
+    assert context().redact("of ghp_abcdefghijklmnopqrst: no") == "of ***: no"
+
+
+def test_the_digest_and_the_name_of_a_model_stay() -> None:
+    text = f"no acme/qwen2.5-coder:7b-instruct-q4_K_M@sha256:{'ab12' * 16}"
+
+    assert context(apiKey=KEY).redact(text) == text
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ MAY_IMPORT = {
     "refs.py": ("errors",),
     "models": ("refs", "errors"),
     "closing.py": (),
+    "redaction": (),
     "deadline.py": ("errors",),
     "dsn.py": ("errors", "models"),
     "config.py": ("errors", "models", "dsn"),
@@ -76,9 +77,9 @@ MAY_IMPORT = {
     "config_schema.py": ("models", "config"),
     "resolve.py": ("models",),
     "keys.py": ("errors",),
-    "context.py": ("errors", "models", "config", "wire"),
+    "context.py": ("errors", "models", "config", "wire", "redaction"),
     "hookspecs.py": ("context", "models"),
-    "wire": ("errors", "models"),
+    "wire": ("errors", "models", "redaction"),
     "client": ("errors", "models", "wire", "context", "deadline", "closing"),
     "state": ("errors", "refs", "models"),
     "host": (
@@ -96,6 +97,7 @@ MAY_IMPORT = {
         "keys",
         "deadline",
         "closing",
+        "redaction",
     ),
 }
 
@@ -169,6 +171,7 @@ def test_only_context_client_and_host_know_the_http_library() -> None:
 
 PURE = (
     "wire",
+    "redaction",
     "models",
     "resolve.py",
     "hookspecs.py",

@@ -111,6 +111,14 @@ def test_what_is_too_common_to_be_a_secret_is_not_looked_for(word: str) -> None:
         ("Authorization: Bearer abcdefghijkl.mno", "Authorization: Bearer ***"),
         ("Basic usage of tokens", "Basic usage of tokens"),
         ("http://me:pass@host/v1", "http://***@host/v1"),
+        ('{"access_token": 12345678901}', '{"access_token": "***"}'),
+        ('{"apikey": ["abc"]}', '{"apikey": ["***"]}'),
+        ('{"pwd":"abc"}', '{"pwd":"***"}'),
+        ("glpat-abcdefghij1234567890", "***"),
+        ("github_pat_11ABCDEFG0123456789", "***"),
+        ("xapp-1-A012-345-abcdef", "***"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "***"),
+        ("-----BEGIN PRIVATE KEY-----\\nMII\\n-----END PRIVATE KEY-----\\n", "***\\n"),
         ("my sk-proj-0123456789abcdef key", "my *** key"),
         ("a task-oriented sk-learn-pipeline", "a task-oriented sk-learn-pipeline"),
     ],
@@ -169,10 +177,19 @@ def test_knowing_more_keeps_what_was_known() -> None:
 
 
 def test_values_are_cleaned_by_name_and_by_what_they_are() -> None:
-    value = {"sidecarKey": "abc", "apiKeyEnv": "NAME", "note": f"is {SECRET}", "n": [1, None, True]}
+    value = {
+        "sidecarKey": "abc",
+        "pwd": 12345,
+        "secret": ["a"],
+        "apiKeyEnv": "NAME",
+        "note": f"is {SECRET}",
+        "n": [1, None, True],
+    }
 
     assert Redaction([SECRET]).object(value) == {  # type: ignore[arg-type]
         "sidecarKey": BLOT,
+        "pwd": BLOT,
+        "secret": BLOT,
         "apiKeyEnv": "NAME",
         "note": "is ***",
         "n": [1, None, True],

@@ -132,6 +132,13 @@ def test_a_miss_names_what_differs_from_the_nearest(
     assert [str(miss) for miss in server.misses] == [message]
 
 
+def test_a_blot_stands_for_a_number_and_a_list_too() -> None:
+    recorded = exchange(1, "POST", "/a", b'{"pwd":"***","keys":["***"]}')
+    with Replayer([recorded]) as server:
+        assert ask(server, "POST", "/a", b'{"pwd":1234,"keys":["a","b"]}') == (200, "yes")
+        assert refusal(ask(server, "POST", "/a", b'{"pwd":1,"keys":5}')).endswith("body /keys")
+
+
 def test_a_miss_shows_nothing_of_what_was_sent_or_recorded() -> None:
     recorded = exchange(1, "POST", "/a?q=recorded-query", b'{"x":"recorded-text"}')
     with Replayer([recorded]) as server:

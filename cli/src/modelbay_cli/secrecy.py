@@ -1,35 +1,27 @@
-"""What is a secret: by the name it stands under, by its looks, by its place in an address. Pure."""
+"""What is a secret: by name and looks as the core has it, and by its place in an address. Pure."""
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from modelbay.dsn import kind_of
 
 BLOT = "***"
 _SHORTEST = 4  # characters; to blot out a shorter one would blot out half the text
-_NAMES = re.compile(
-    r"key|token|secret|passw|passphrase|pwd|credential|cookie|session|signature|bearer|jwt"
-    r"|auth(?!or(?!i[sz]))",  # authorization and oauth, not author
-    re.IGNORECASE,
-)
-# What looks like a key wherever it stands. What comes before the last @ of an address is none of
-# its path: a token may hold a slash that nobody has encoded.
-_LOOKS = re.compile(
-    r"\b(sk|pk|hf|ghp|gho|xox[abp]|AKIA)[-_][A-Za-z0-9_-]{8,}"
-    r"|(?<=Bearer )\S+|(?<=Basic )\S+"
-    r"|(?<=:~1~1)[^\s\"']+(?=@)"  # the same in a JSON pointer
+# What comes before the last @ of an address is none of its path: a token may hold a slash that
+# nobody has encoded.
+_USERS = re.compile(
+    r"(?<=:~1~1)[^\s\"']+(?=@)"  # in a JSON pointer
     r"|(?<=://)(?!TOKEN@)[^\s\"']+(?=@)"  # TOKEN is what our own hints say
-)
-_IN_A_QUERY = re.compile(
-    r"([?&][\w-]*(?:key|token|secret|passw|auth|sig)[\w-]*=)[^&\s\"']+", re.IGNORECASE
 )
 
 
 def is_secret(name: str) -> bool:
     """Whether what stands under this name is secret; the name of a variable is none."""
-    return bool(_NAMES.search(name)) and not name.lower().endswith(("_env", "keyenv"))
+    from modelbay.redaction import is_secret_name
+
+    return is_secret_name(name)
 
 
 class Veil:
@@ -40,20 +32,20 @@ class Veil:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        spellings = {
-            spelling
+        from modelbay.redaction import KnownSecrets
+
+        self._known = KnownSecrets(
+            spelt
             for secret in secrets
             if len(secret.strip()) >= _SHORTEST
-            for spelling in (secret, secret.strip(), quote(secret, safe=""), quote(secret))
-        }
-        # The longest first: one secret may be a part of another.
-        self._secrets = sorted(spellings, key=lambda one: (-len(one), one))
+            for spelt in (secret, secret.strip())
+        )
 
     def text(self, text: str) -> str:
         """The text without any of them."""
-        for secret in self._secrets:
-            text = text.replace(secret, BLOT)
-        return _IN_A_QUERY.sub(rf"\1{BLOT}", _LOOKS.sub(BLOT, text))
+        from modelbay.redaction import without_looks
+
+        return without_looks(_USERS.sub(BLOT, self._known.out_of(text)))
 
     def texts(self, value: object) -> object:
         """A value of JSON in whose texts there is none of them; the names of members stay."""

@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from modelbay.errors import ConfigError, ModelbayError
 from modelbay.models.provider import ProviderConfig
+from modelbay.redaction import BLOT as BLOT
+from modelbay.redaction import KnownSecrets, without_keys
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 _SHORTEST_SECRET = 4  # characters; to blot out a shorter one would blot out half the text
 # Of data no more than real keys are taken out: 'lm-studio' is a key some send, and a server's name.
 _SHORTEST_KEY = 12
-BLOT = "***"
 _CUT = "…"  # what `modelbay.wire.errors.shorten` puts where it cuts
 _HOLDS_A_KEY = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)
 
@@ -98,7 +99,7 @@ class ProviderContext:
         resources: Owned by the host: HTTP clients, background work, the clock, the environment.
     """
 
-    __slots__ = ("_clients", "_headers", "_options", "config", "memo", "resources")
+    __slots__ = ("_clients", "_headers", "_known", "_options", "config", "memo", "resources")
 
     def __init__(self, config: ProviderConfig, resources: Resources) -> None:
         self.config = config
@@ -106,6 +107,7 @@ class ProviderContext:
         self.resources = resources
         self._clients: dict[str, httpx.AsyncClient] = {}
         self._headers: Mapping[str, str] | None = None
+        self._known: KnownSecrets | None = None
         self._options: dict[type[BaseModel], BaseModel] = {}
 
     @property
@@ -149,15 +151,12 @@ class ProviderContext:
     def redact(self, text: str) -> str:
         """The text without the key, the header values and what an address hides.
 
-        Servers echo them in their errors. Where a cut has halved one, its first half goes too.
+        Servers echo them in their errors, in whatever spelling. Where a cut has halved one, its
+        first half goes too. So does what looks like anybody's key: it may be another caller's.
         """
-        secrets = self._secrets()
-        for secret in secrets:
-            text = text.replace(secret, BLOT)
-        if _CUT in text:
-            for secret in secrets:
-                text = _without_halves(text, secret)
-        return text
+        if self._known is None:
+            self._known = KnownSecrets(self._secrets())
+        return without_keys(self._known.out_of(text, cut=_CUT))
 
     def keys(self) -> list[str]:
         """What must not stand in a server's data either, as long as it is a key's length.
@@ -214,15 +213,3 @@ class ProviderContext:
             raise config_error(exc, where=f"provider '{self.id}'") from exc
         self._options[model] = options
         return options
-
-
-def _without_halves(text: str, secret: str) -> str:
-    """The text without the longest beginning of the secret that stands before a cut."""
-    pieces = text.split(_CUT)
-    for at, piece in enumerate(pieces[:-1]):
-        longest = min(len(secret) - 1, len(piece))
-        for length in range(longest, _SHORTEST_SECRET - 1, -1):
-            if piece.endswith(secret[:length]):
-                pieces[at] = piece[:-length] + BLOT
-                break
-    return _CUT.join(pieces)

@@ -1,12 +1,14 @@
 """Mirrors modelbay/host/wrappers/request_log.py and redaction.py: every request, and no secret."""
 
 import asyncio
+import base64
 import json
 import logging
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -36,7 +38,13 @@ LOOKS = [
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
     "xoxb-1234567890-abcdef",
 ]
-SECRETS = [KEY, HEADER, VARIABLE, *LOOKS]
+SPELT = [
+    base64.b64encode(f"a:{KEY}".encode()).decode(),
+    KEY.encode().hex(),
+    base64.b64encode(VARIABLE.encode()).decode(),
+    quote(VARIABLE),
+]
+SECRETS = [KEY, HEADER, VARIABLE, *LOOKS, *SPELT]
 ENV = {"OTHER_API_KEY": VARIABLE, "MAX_TOKENS": "12345678", "HOME": "/home/sam"}
 
 
@@ -177,6 +185,24 @@ async def test_no_planted_secret_comes_through(
     assert len(lines) == 1
     for known in (secret, json.dumps(secret)[1:-1], secret[: len(secret) // 2]):
         assert known not in written, written
+
+
+async def test_under_a_telling_name_numbers_and_lists_go_too(lines: list[str]) -> None:
+    held = backend(stream_chat=answer)
+    extra = {"api_key": 123456789012, "passwords": ["a", 1], "max_tokens": 5, "secret": None}
+    request = ChatRequest.model_validate(
+        {"messages": [{"role": "user", "content": "a"}], "extra": extra}
+    )
+
+    [e async for e in held.stream_chat(request, model(), None)]
+
+    [told] = documents(lines)
+    assert told["request"]["extra"] == {
+        "api_key": "***",
+        "passwords": "***",
+        "max_tokens": 5,
+        "secret": None,
+    }
 
 
 async def test_a_text_without_secrets_stays_as_it_is() -> None:

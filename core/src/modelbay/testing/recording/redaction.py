@@ -2,51 +2,19 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from urllib.parse import unquote_plus, urlsplit
 
 from pydantic import JsonValue
 
 from modelbay.models.frozen import JsonObject
-
-BLOT = "***"
+from modelbay.redaction import BLOT as BLOT
+from modelbay.redaction import KnownSecrets, Span, find_looks, united
+from modelbay.redaction import is_secret_name as is_secret_name
 
 _SHORTEST = 4  # characters; to blot out a shorter one would blot out half the text
 _SHORTEST_DIGITS = 8  # a shorter number is a port, or a count of tokens
-_SHORTEST_CORE = 8  # characters of base64 that are a secret's and nothing else's
 _JSON_WORDS = frozenset({"null", "true", "false", "none"})  # some send these as a key
-_ESCAPED = {"\n": b"n", "\t": b"t", "\r": b"r", "\b": b"b", "\f": b"f"}
-
-_NAME = re.compile(
-    r"auth(?!ors?$)|key|token|secret|passw|credential|cookie|session|signature|^sig$", re.IGNORECASE
-)
-# Names of variables, and how much is left of a limit.
-_OPEN = re.compile(r"(?:_env|keyenv)$|rate-?limit", re.IGNORECASE)
-# In bodies the names of secrets alone: "token" is also what a list of probabilities is made of.
-_TELLING = (
-    rb"[^\"\\]*(?:api[_-]?key|(?:access|refresh|id|auth|bearer)[_-]?token|passw(?:or)?d|passphrase"
-    rb"|secret|credential|authorization|cookie|private[_-]?key)[^\"\\]*"
-)
-_MEMBERS = re.compile(
-    rb'"%b"\s*:\s*"(?P<secret>(?:[^"\\]|\\.)+)' % _TELLING, re.IGNORECASE | re.DOTALL
-)
-# The same in JSON within a text of JSON, as the arguments of a tool call are.
-_INNER_MEMBERS = re.compile(rb'\\+"%b\\+"\s*:\s*\\+"(?P<secret>[^"\\]+)' % _TELLING, re.IGNORECASE)
-_IN_A_QUERY = re.compile(
-    rb"(?:^|[?&])[\w.-]*(?:key|token|secret|passw|auth(?!ors?=)|signature)[\w.-]*="
-    rb"(?P<secret>[^&\s\"'\\]+)",
-    re.IGNORECASE,
-)
-# What looks like a key wherever it stands.
-_LOOKS = re.compile(
-    rb"\b(?:Bearer|Basic) (?P<secret>[\w.~+/=-]{12,})"
-    rb"|://(?P<user>[^\s/@\"'\\]+)(?=@)"
-    rb"|(?P<key>\b(?:(?:sk|pk|rk|hf|ghp|gho|ghs|xox[abprs])[-_](?=[\w-]*\d)[\w-]{12,}"
-    rb"|AKIA[0-9A-Z]{12,}|AIza[\w-]{30,}))"
-)
-_SECRET_GROUPS = ("secret", "user", "key")
 
 
 class Redaction:
@@ -63,9 +31,7 @@ class Redaction:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         texts = {text for secret in secrets for text in (secret, secret.strip())}
         self._secrets = frozenset(filter(_is_findable, texts))
-        # The longest first: one secret may be a part of another.
-        ordered = sorted(self._secrets, key=lambda secret: (-len(secret), secret))
-        self._known = [_pattern(secret) for secret in ordered]
+        self._known = KnownSecrets(self._secrets)
 
     def knowing(self, secrets: Iterable[str]) -> "Redaction":
         """One that knows these too."""
@@ -77,12 +43,8 @@ class Redaction:
 
         A piece that was nothing but the rest of a secret is empty.
         """
-        found = list(pieces)
-        for known in self._known:
-            found = _blot(found, (match.span() for match in known.finditer(b"".join(found))))
-        for pattern in (_MEMBERS, _INNER_MEMBERS, _IN_A_QUERY, _LOOKS):
-            found = _blot(found, _spans(pattern, b"".join(found)))
-        return found
+        found = _blot(pieces, self._known.spans(b"".join(pieces)))
+        return _blot(found, find_looks(b"".join(found)))
 
     def data(self, data: bytes) -> bytes:
         return self.pieces([data])[0]
@@ -91,7 +53,7 @@ class Redaction:
         return self.data(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
     def value(self, value: JsonValue) -> JsonValue:
-        """A value of JSON; of text in a member with a telling name nothing is left."""
+        """A value of JSON; of what a member with a telling name holds nothing is left."""
         match value:
             case str():
                 return self.text(value)
@@ -105,7 +67,7 @@ class Redaction:
     def object(self, value: JsonObject) -> JsonObject:
         return {
             self.text(name): BLOT
-            if isinstance(held, str) and held and is_secret_name(name)
+            if is_secret_name(name) and _is_blotted(held)
             else self.value(held)
             for name, held in value.items()
         }
@@ -123,11 +85,6 @@ class Redaction:
             telling = equals and is_secret_name(unquote_plus(name))
             fields.append(f"{self.text(name)}={BLOT}" if telling else self.text(field))
         return f"{self.text(path)}{mark}{'&'.join(fields)}"
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether what goes by this name is a secret, as far as the name tells."""
-    return _NAME.search(name) is not None and _OPEN.search(name) is None
 
 
 def credentials(headers: Mapping[str, str], target: str) -> Iterator[str]:
@@ -169,85 +126,32 @@ def _basic(encoded: str) -> Iterator[str]:
     yield password or user
 
 
+def _is_blotted(held: JsonValue) -> bool:
+    """What may be a secret, or hold some: no object, whose members have names of their own."""
+    return bool(held) and not isinstance(held, (bool, dict))
+
+
 def _is_findable(secret: str) -> bool:
     if len(secret) < _SHORTEST or secret.lower() in _JSON_WORDS or not secret.strip("* "):
         return False
     return len(secret) >= _SHORTEST_DIGITS or not secret.isdigit()
 
 
-@lru_cache(maxsize=256)
-def _pattern(secret: str) -> re.Pattern[bytes]:
-    """What finds a secret in every spelling. Costs milliseconds, and is needed again and again."""
-    data = secret.encode("utf-8", "surrogatepass")
-    cores = sorted({core for core in _base64_cores(data) if len(core) >= _SHORTEST_CORE})
-    ways = [_escapes(secret), *map(_escapes_of_core, cores)]
-    if len(data) * 2 >= _SHORTEST_CORE:
-        ways.append(b"(?i:%b)" % data.hex().encode())
-    return re.compile(b"|".join(ways))
-
-
-def _escapes_of_core(core: str) -> bytes:
-    """Nobody escapes letters and digits that need it in no format."""
-    return b"".join(char.encode() if char.isalnum() else _escape(char) for char in core)
-
-
-def _escapes(text: str) -> bytes:
-    """A pattern for a text whose characters may be escaped for JSON or an address, once or twice.
-
-    Any character may be: servers differ in which ones they escape.
-    """
-    return b"".join(map(_escape, text))
-
-
-def _escape(char: str) -> bytes:
-    data = char.encode("utf-8", "surrogatepass")
-    units = char.encode("utf-16-be", "surrogatepass")
-    plain = rb"\\+" if char == "\\" else rb"\\*" + re.escape(data)
-    percent = b"".join(b"%%(?:25)*(?i:%02x)" % byte for byte in data)
-    unicode = b"".join(
-        rb"\\+u(?i:%02x%02x)" % (units[at], units[at + 1]) for at in range(0, len(units), 2)
-    )
-    ways = [plain, percent, unicode]
-    if char == " ":
-        ways.append(rb"\+")
-    if char in _ESCAPED:
-        ways.append(rb"\\+" + _ESCAPED[char])
-    return b"(?:" + b"|".join(ways) + b")"
-
-
-def _base64_cores(data: bytes) -> Iterator[str]:
-    """What base64 of any text that holds these bytes holds, for each of the three alignments."""
-    for before in range(3):
-        text = base64.b64encode(b"\0" * before + data).decode()
-        skipped = (0, 2, 3)[before]
-        whole = (len(data) + before) % 3 == 0
-        core = text[skipped:] if whole else text.rstrip("=")[skipped:-1]
-        yield core
-        yield core.replace("+", "-").replace("/", "_")
-
-
-def _spans(pattern: re.Pattern[bytes], data: bytes) -> Iterator[tuple[int, int]]:
-    for match in pattern.finditer(data):
-        for group in _SECRET_GROUPS:
-            if group in pattern.groupindex and match.start(group) >= 0:
-                yield match.span(group)
-
-
-def _blot(pieces: Sequence[bytes], spans: Iterable[tuple[int, int]]) -> list[bytes]:
+def _blot(pieces: Sequence[bytes], spans: Iterable[Span]) -> list[bytes]:
     """Put the blot where a span begins; the rest of it is gone from whatever pieces it is in."""
-    left = list(spans)
+    left = united(spans)
     if not left:
         return list(pieces)
     blotted: list[bytes] = []
     begin = 0
     for piece in pieces:
         end, kept, at = begin + len(piece), bytearray(), begin
-        for first, last in left:
+        for first, last, put in left:
             if last <= begin or first >= end:
                 continue
             kept += piece[at - begin : max(first, at) - begin]
             if first >= begin:
-                kept += BLOT.encode()
+                kept += put.encode()
             at = min(last, end)
         kept += piece[at - begin :]
         blotted.append(bytes(kept))
