@@ -207,6 +207,18 @@ def plugin_prints(bench: Bench) -> Apply:
     return upgraded
 
 
+@CASES.add("plugin_thread")
+def plugin_thread(bench: Bench) -> Apply:
+    thread = "import threading\nthreading.Thread(target=threading.main_thread().join).start()\n"
+    apply = broken(bench, f"{SOURCE.read_text()}\n{thread}")
+
+    def upgraded(found: dict[str, str]) -> None:
+        assert found["fix"].startswith("modelbay plugin upgrade modelbay-bad ")
+        apply({**found, "fix": "modelbay plugin uninstall modelbay-bad"})
+
+    return upgraded
+
+
 @CASES.add("plugin_missing")
 def plugin_missing(bench: Bench) -> Apply:
     bench.configure(bench.lab().url)

@@ -471,14 +471,69 @@ def test_a_kind_is_never_taken_for_a_package_of_that_name(
     assert installers.calls == [["python", "-m", "pip", "uninstall", "-y", "modelbay-acme"]]
 
 
+def whole(installation: Installation, *parts: str) -> None:
+    """The distribution `modelbay` with these parts is installed."""
+    folder = installation.packages / "modelbay-9.dist-info"
+    folder.mkdir()
+    needs = "".join(f"Requires-Dist: {part}\n" for part in parts)
+    metadata = f"Metadata-Version: 2.1\nName: modelbay\nVersion: 9\n{needs}"
+    (folder / "METADATA").write_text(metadata)
+
+
+@pytest.mark.parametrize("form", ["-e", "folder", "extra", "wheel", "url"])
+def test_nothing_of_ones_own_replaces_a_part_of_the_whole(
+    form: str,
+    tmp_path: Path,
+    invoke: Invoke,
+    installers: Installers,
+    installation: Installation,
+    wished: Callable[[], list[str]],
+) -> None:
+    whole(installation, "modelbay_fake==9")
+    folder = str(project(tmp_path / "own", "Modelbay.Fake"))
+    wheel = tmp_path / "modelbay_fake-2-py3-none-any.whl"
+    wheel.touch()
+    words = {
+        "-e": ["-e", folder],
+        "folder": [folder],
+        "extra": [f"{folder}[test]"],
+        "wheel": [str(wheel)],
+        "url": ["modelbay-fake @ https://host/fake.whl"],
+    }
+    done = invoke("plugin", "install", *words[form])
+    assert (done.exit_code, installers.calls, wished()) == (2, [], [])
+    assert "modelbay-fake is a part of modelbay itself" in done.stderr
+
+
+def test_a_part_of_the_whole_comes_back_from_the_registry(
+    invoke: Invoke, installers: Installers, installation: Installation
+) -> None:
+    whole(installation, "modelbay-fake==9", "modelbay-gone==9")
+    assert invoke("plugin", "install", "modelbay-gone").exit_code == 0
+    assert installers.calls == [["python", "-m", "pip", "install", "modelbay-gone"]]
+
+
+@pytest.mark.parametrize("newcomer", ["aa-fake", "zz-fake", "modelbay-aaa"])
+def test_a_kind_that_two_bring_removes_neither_until_one_is_named(
+    newcomer: str, invoke: Invoke, installers: Installers, installation: Installation
+) -> None:
+    module = newcomer.replace("-", "_")
+    install(installation.packages, newcomer, f"[modelbay]\nfake = {module}\n")
+    for verb in ("uninstall", "upgrade"):
+        done = invoke("plugin", verb, "fake")
+        assert (done.exit_code, installers.calls) == (1, [])
+        told = f"the kind 'fake' is brought by modelbay-fake and by {newcomer}; name the"
+        assert told in done.stderr
+    hint = f"modelbay plugin uninstall {newcomer}"
+    assert f"hint: {hint}\n" in done.stderr
+    assert invoke(*hint.split()[1:]).exit_code == 0
+    assert installers.calls == [["python", "-m", "pip", "uninstall", "-y", newcomer]]
+
+
 def test_a_part_of_the_whole_is_switched_off_instead(
     invoke: Invoke, installers: Installers, installation: Installation
 ) -> None:
-    folder = installation.packages / "modelbay-9.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: modelbay\nVersion: 9\nRequires-Dist: modelbay_fake==9\n"
-    )
+    whole(installation, "modelbay_fake==9")
     done = invoke("plugin", "uninstall", "fake")
     assert (done.exit_code, installers.calls) == (1, [])
     assert "hint: export MODELBAY_DISABLE=fake\n" in done.stderr

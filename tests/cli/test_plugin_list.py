@@ -102,6 +102,7 @@ def test_a_disabled_plugin_is_listed_and_not_imported(
         ("raise RuntimeError('boom')", "cannot be imported: RuntimeError: boom"),
         ("def", "cannot be imported: SyntaxError"),
         ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
+        ("raise KeyboardInterrupt", "cannot be imported: KeyboardInterrupt"),
         ("import nothing_like_it", "needs the module 'nothing_like_it'"),
         (HOOKS.replace("def manage", "def managed"), "does not fit this core"),
         (HOOKS.replace("@hookimpl\ndef manage", "def manage"), "lacks manage"),
@@ -129,6 +130,30 @@ def test_of_two_of_a_kind_one_is_named_as_the_second(
     assert rows["modelbay-fake"]["state"] == "ok"
     assert rows["zz-fake"]["state"] == "duplicate"
     assert "taken by modelbay-fake" in rows["zz-fake"]["reason"]
+
+
+def test_a_stranger_that_sorts_first_takes_no_kind_and_its_fix_is_one_that_works(
+    invoke: Invoke, installation: Installation
+) -> None:
+    install(installation.packages, "aa-fake", "[modelbay]\nfake = aa_fake\n", HOOKS)
+    rows = {row["dist"]: row for row in json.loads(invoke("plugin", "list", "--json").stdout)}
+    assert rows["modelbay-fake"]["state"] == "ok"
+    assert (rows["aa-fake"]["state"], rows["aa-fake"]["code"]) == ("duplicate", "kind_duplicate")
+    assert rows["aa-fake"]["hint"] == "modelbay plugin uninstall aa-fake"
+    done = invoke(*rows["aa-fake"]["hint"].split()[1:], "--dry-run")
+    assert (done.exit_code, done.stdout.split()[-1]) == (0, "aa-fake")
+
+
+def test_a_plugin_that_leaves_a_thread_running_is_named(
+    invoke: Invoke, installation: Installation
+) -> None:
+    waits = "threading.Thread(target=GATE.wait, name='sampler').start()"
+    put(installation, "acme", f"import threading\nGATE = threading.Event()\n{waits}\n{HOOKS}")
+    row = listed(invoke)["acme"]
+    sys.modules["modelbay_acme"].GATE.set()
+    assert (row["state"], row["code"]) == ("ok", "plugin_thread")
+    assert row["reason"].endswith("for which a command's end may wait: sampler")
+    assert row["hint"].startswith("modelbay plugin upgrade modelbay-acme ")
 
 
 def test_what_is_wished_and_gone_is_listed_as_missing(

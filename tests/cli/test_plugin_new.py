@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import click
+import importlib_metadata
 import pytest
 
 from cli.conftest import Invoke, install
@@ -212,6 +213,49 @@ def test_an_unknown_style_and_a_taken_kind_are_refused(
     done = invoke("plugin", "new", "other", "--kind", "grpc", "--dir", place)
     assert (done.exit_code, "'openai', 'native'" in done.stderr) == (2, True)
     assert not Path(place).exists()
+
+
+@pytest.mark.parametrize(
+    ("dist", "kind", "name"),
+    [
+        ("modelbay-acme", "acme", "Acme"),  # as those that come with modelbay are called
+        ("modelbay-acme", "acme", "modelbay_acme"),
+        ("modelbay-acmecloud", "acme-cloud", "acmecloud"),  # the distribution would be the same
+    ],
+)
+def test_the_name_of_what_is_installed_is_refused(
+    dist: str,
+    kind: str,
+    name: str,
+    invoke: Invoke,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(tmp_path / "more", dist, f"[modelbay]\n{kind} = {dist.replace('-', '_')}\n")
+    monkeypatch.syspath_prepend(tmp_path / "more")
+    done = invoke("plugin", "new", name, "--dir", str(tmp_path / "new"))
+    assert (done.exit_code, dist in done.stderr) == (2, True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_name_of_a_part_of_modelbay_is_refused_even_when_it_was_removed(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path / "more", "modelbay", "")
+    metadata = tmp_path / "more" / "modelbay-1.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text() + "Requires-Dist: modelbay-acme==1.0\n")
+    monkeypatch.syspath_prepend(tmp_path / "more")
+    done = invoke("plugin", "new", "acme", "--dir", str(tmp_path / "new"))
+    assert (done.exit_code, "modelbay-acme" in done.stderr) == (2, True)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("entry", importlib_metadata.entry_points(group="modelbay").names, ids=str)
+def test_no_kind_that_is_installed_can_be_had_again(
+    entry: str, invoke: Invoke, tmp_path: Path
+) -> None:
+    done = invoke("plugin", "new", entry, "--dir", str(tmp_path / "new"))
+    assert (done.exit_code, (tmp_path / "new").exists()) == (2, False)
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, invoke: Invoke) -> None:

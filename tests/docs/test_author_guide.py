@@ -1,5 +1,7 @@
 """The plugin that docs/writing-a-provider.md writes down in pieces: together they are one."""
 
+import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from docs.blocks import blocks
+from docs.blocks import Block, blocks
 from modelbay.errors import (
     ConfigError,
     StreamInterruptedError,
@@ -20,22 +22,33 @@ from modelbay.host.host import Host
 from modelbay.models.events import Finish, Notice, TextDelta, Usage
 from modelbay.models.manage import Health, HealthReport, ListedModel, ListModels, ModelList, Pull
 from modelbay.testing import Simulator
+from modelbay_cli.scaffold import plugin_name, write
 from pretend import chat, config, host
 
 pytestmark = pytest.mark.anyio
 
 PAGE = Path(__file__).parents[2] / "docs" / "writing-a-provider.md"
+# Where the last blocks stand; all before them are the plugin.
+LAST = (
+    "src/modelbay_acme/simulator.py",
+    "src/modelbay_acme/target.py",
+    "tests/test_conformance.py",
+)
 NAME = "page_of_acme"
+
+
+def sources() -> list[Block]:
+    """The page's blocks of Python, in its order."""
+    return [block for block in blocks(PAGE) if block.language == "python"]
 
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Any]:
-    """All the blocks as one module."""
+    """The plugin and its simulator as one module."""
     module = ModuleType(NAME)
-    sys.modules[NAME] = module  # pydantic and pytest look there
-    for block in blocks(PAGE):
-        if block.language == "python":
-            exec(compile(block.text, f"{PAGE.name}:{block.line}", "exec"), vars(module))
+    sys.modules[NAME] = module  # pydantic looks there
+    for block in sources()[:-2]:
+        exec(compile(block.text, f"{PAGE.name}:{block.line}", "exec"), vars(module))
     yield module
     del sys.modules[NAME]
 
@@ -130,5 +143,37 @@ def test_it_proposes_what_a_variable_names(page: Any) -> None:
     assert [p.source for p in page.default_providers({})] == ["loopback"]
 
 
-def test_its_class_for_the_kit_is_one(page: Any) -> None:
-    assert [name for name in dir(page.TestAcme) if name.startswith("test_")]
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """What `modelbay plugin new` writes, with the page's blocks put where the page says."""
+    folder = tmp_path / "modelbay-acme"
+    write(plugin_name("acme"), "native", folder)
+    texts = [block.text for block in sources()]
+    files = {"src/modelbay_acme/plugin.py": "\n\n".join(texts[: -len(LAST)])}
+    files.update(zip(LAST, texts[-len(LAST) :], strict=True))
+    for name, text in files.items():
+        assert (folder / name).is_file(), f"the scaffold writes no {name}"
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.soak
+def test_whoever_follows_the_page_to_the_letter_has_the_kit_green(project: Path) -> None:
+    path = [str(project / "src"), *(entry for entry in sys.path if entry)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert int(done.stdout.splitlines()[-1].split(" passed")[0]) > 200
+
+
+def test_the_page_names_the_files_its_last_blocks_stand_in() -> None:
+    text = PAGE.read_text(encoding="utf-8").splitlines()
+    for name, block in zip(LAST, sources()[-len(LAST) :], strict=True):
+        before = " ".join(text[max(0, block.line - 4) : block.line])
+        assert f"`{name.removeprefix('src/modelbay_acme/')}`" in before, name

@@ -47,6 +47,8 @@ def manage(provider, action):
     raise NotImplementedError
 """
 
+WAIT = "threading.main_thread().join"  # the program's end is the thread's
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -54,6 +56,7 @@ class Way:
 
     Attributes:
         source: The plugin's module.
+        dist: The plugin's distribution.
         code: The diagnosis.
         reason: Words of what is said.
         fix: The first words of what is to be typed.
@@ -65,6 +68,7 @@ class Way:
     fix: str = "modelbay plugin upgrade modelbay-zeta"
     state: str = "broken"
     kind: str = "zeta"
+    dist: str = "modelbay-zeta"
     requires: Sequence[str] = ("modelbay-core>=0.1",)
 
 
@@ -99,6 +103,24 @@ WAYS: Mapping[str, Way] = {
         state="duplicate",
         kind="fake",
     ),
+    "duplicate kind that sorts first": Way(
+        SOUND,
+        "kind_duplicate",
+        "the kind 'fake' of aa-zeta is taken by modelbay-fake",
+        fix="modelbay plugin uninstall aa-zeta",
+        state="duplicate",
+        kind="fake",
+        dist="aa-zeta",
+    ),
+    "duplicate kind named like ours": Way(
+        SOUND,
+        "kind_duplicate",
+        "the kind 'fake' of modelbay-aaa is taken by modelbay-fake",
+        fix="modelbay plugin uninstall modelbay-aaa",
+        state="duplicate",
+        kind="fake",
+        dist="modelbay-aaa",
+    ),
     "too new": Way(
         "raise AssertionError('imported')",
         "plugin_incompatible",
@@ -130,6 +152,15 @@ WAYS: Mapping[str, Way] = {
         f"print('hello from zeta')\n{SOUND}",
         "plugin_prints",
         "it prints when it is imported",
+        state="ok",
+    ),
+    "interrupt that nobody pressed": Way(
+        "raise KeyboardInterrupt", "plugin_broken", "cannot be imported: KeyboardInterrupt"
+    ),
+    "thread": Way(
+        f"import threading\nthreading.Thread(target={WAIT}, name='sampler').start()\n{SOUND}",
+        "plugin_thread",
+        "its import leaves a thread running, for which a command's end may wait: sampler",
         state="ok",
     ),
     "exit in a hook": Way(
@@ -240,7 +271,7 @@ def test_a_broken_plugin_is_told_and_removed_and_the_others_work(
     name: str, environment: Environment
 ) -> None:
     way = WAYS[name]
-    files = environment.install("modelbay-zeta", way.kind, way.source, way.requires)
+    files = environment.install(way.dist, way.kind, way.source, way.requires)
     try:
         models, chat, doctor, listing = environment.side_by_side(
             ["models", "--json", "--refresh"],
@@ -257,7 +288,7 @@ def test_a_broken_plugin_is_told_and_removed_and_the_others_work(
             assert "Traceback" not in done.stderr
             assert "hello from zeta" not in done.stdout
 
-        row = rows(listing.stdout)["modelbay-zeta"]
+        row = rows(listing.stdout)[way.dist]
         assert (row["kind"], row["state"], row["code"]) == (way.kind, way.state, way.code)
         assert way.reason in row["reason"]
         assert row["hint"].startswith(way.fix)
@@ -270,12 +301,88 @@ def test_a_broken_plugin_is_told_and_removed_and_the_others_work(
         works = way.state in ("ok", "duplicate")
         assert (finding["level"], doctor.returncode) == (("warning", 0) if works else ("error", 1))
 
-        [removed] = environment.side_by_side(["plugin", "uninstall", "modelbay-zeta"])
-        assert (removed.returncode, removed.stdout) == (0, "modelbay-zeta is removed\n"), (
+        [removed] = environment.side_by_side(["plugin", "uninstall", way.dist])
+        assert (removed.returncode, removed.stdout) == (0, f"{way.dist} is removed\n"), (
             removed.stderr
         )
-        assert "pip uninstall -y modelbay-zeta" in removed.stderr
+        assert f"pip uninstall -y {way.dist}" in removed.stderr
         assert [file for file in files if file.exists()] == []
     finally:
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
+RAW = """
+import os
+import subprocess
+import sys
+os.write(1, b"raw from zeta\\n")
+print("kept from zeta", file=sys.__stdout__)
+subprocess.run([sys.executable, "-c", "print('child of zeta')"], check=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the environment's folders are Unix's")
+def test_what_a_plugin_writes_past_python_stands_in_no_document(environment: Environment) -> None:
+    files = environment.install("modelbay-zeta", "zeta", RAW + SOUND)
+    try:
+        commands = (
+            ["models", "--json", "--refresh"],
+            ["doctor", "--json"],
+            ["plugin", "list", "--json"],
+            ["providers", "list", "--json"],
+        )
+        for command, done in zip(commands, environment.side_by_side(*commands), strict=True):
+            assert done.returncode == 0, done.stderr
+            json.loads(done.stdout)
+            said = [line for line in done.stderr.splitlines() if line.endswith(" zeta")]
+            told = ["child of zeta", "kept from zeta", "raw from zeta"]
+            assert sorted(said) == told, command
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
+HELD = f"""
+import os
+import threading
+threading.Thread(target=lambda: os.read(int(os.environ["ZETA_GATE"]), 1), name="sampler").start()
+{SOUND}
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the environment's folders are Unix's")
+@pytest.mark.parametrize("command", [("plugin", "list", "--json"), ("doctor", "--json")])
+def test_a_plugin_that_holds_the_program_is_named_before_the_program_ends(
+    command: tuple[str, ...], environment: Environment
+) -> None:
+    files = environment.install("modelbay-zeta", "zeta", HELD)
+    waits, opened = os.pipe()
+    process = subprocess.Popen(
+        [str(environment.folder / "bin" / "python"), "-m", "modelbay_cli", *command],
+        env={**environment.env, "ZETA_GATE": str(waits)},
+        pass_fds=[waits],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:  # ends with the document, while the program still runs
+            said += line
+            if line.rstrip() in ("}", "]"):
+                break
+        assert "plugin_thread" in said
+        assert "sampler" in said
+        assert process.poll() is None
+        os.write(opened, b"x")
+        assert process.wait(timeout=60) == 0
+    finally:
+        os.close(opened)
+        os.close(waits)
+        process.kill()
+        process.communicate()
         for file in files:
             file.unlink(missing_ok=True)

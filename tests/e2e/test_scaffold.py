@@ -16,6 +16,14 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 PARTS = ("core", "cli", "plugins/openai")
 PLUGINS = (("acme", "openai"), ("zenith", "native"))
+# The scaffold's simulator at its usual address, until standard input ends.
+SERVER = """
+import sys
+from {package}.simulator import demo
+with demo():
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,45 @@ def test_models_shows_the_models_of_a_new_plugin(fresh: Environment, name: str, 
     finally:
         fake.terminate()
         fake.communicate(timeout=20)
+
+
+@pytest.mark.parametrize(("name", "style"), [("nova", "openai"), ("vega", "native")])
+def test_models_shows_a_new_plugin_at_the_third_command(
+    fresh: Environment, name: str, style: str
+) -> None:
+    """New, install, models: the server is one that runs at the usual address of its kind."""
+    package = f"modelbay_{name}"
+    commands = [
+        ("modelbay", "plugin", "new", name, "--kind", style),
+        ("modelbay", "plugin", "install", "-e", f"./modelbay-{name}"),
+        ("modelbay", "models", "--json"),
+    ]
+    fresh.done(*commands[0])
+    server = subprocess.Popen(
+        [str(fresh.bin / "python"), "-c", SERVER.format(package=package)],
+        env={**fresh.env, "PYTHONPATH": str(fresh.work / f"modelbay-{name}" / "src")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        fresh.done(*commands[1])
+        listed = json.loads(fresh.done(*commands[2]))["providers"]
+        shown = {one["id"]: [model["id"] for model in one["models"]] for one in listed}
+        assert f"{name}/talker" in shown[name]
+    finally:
+        server.communicate(timeout=20)  # it ends with its standard input
+    fresh.done("modelbay", "plugin", "uninstall", name)
+
+
+def test_a_first_party_plugin_can_be_neither_written_nor_replaced(fresh: Environment) -> None:
+    for name in ("openai", "OpenAI", "modelbay_openai"):
+        refused = fresh.run("modelbay", "plugin", "new", name)
+        assert (refused.returncode, "taken by modelbay-openai" in refused.stderr) == (2, True)
+    assert not (fresh.work / "modelbay-openai").exists()
+    assert fresh.listed()["openai"]["state"] == "ok"
 
 
 def test_a_plugin_that_breaks_is_listed_and_removed(fresh: Environment) -> None:

@@ -1,8 +1,12 @@
 """Mirrors modelbay/host/importing.py: whatever a stranger's module does, the program goes on."""
 
 import asyncio
+import os
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -43,6 +47,7 @@ def test_the_module_comes_with_the_time_it_took() -> None:
         GeneratorExit("x"),
         asyncio.CancelledError("x"),
         Unheard("x"),
+        KeyboardInterrupt("x"),
         RecursionError("x"),
         MemoryError("x"),
     ],
@@ -58,9 +63,51 @@ def test_whatever_it_raises_is_its_fault_and_has_a_fix(exc: BaseException) -> No
     assert done.error.__cause__ is exc
 
 
+def test_an_exception_without_words_is_told_by_its_name_alone() -> None:
+    done = imported(raising(KeyboardInterrupt()))
+
+    assert str(done.error) == "plugin 'acme' cannot be imported: KeyboardInterrupt"
+
+
 def test_ctrl_c_is_the_users() -> None:
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        imported(raising(KeyboardInterrupt()))
+        imported(lambda: signal.raise_signal(signal.SIGINT))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_whoever_handles_ctrl_c_is_told_of_it_and_goes_on_handling_it() -> None:
+    told: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        told.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        done = imported(lambda: signal.raise_signal(signal.SIGINT))
+        assert signal.getsignal(signal.SIGINT) is note
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert (done.error, told) == (None, [signal.SIGINT])
+
+
+def test_a_handler_that_a_module_puts_there_stays() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        imported(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_in_another_thread_nobody_pressed_it() -> None:
+    found: list[Imported] = []
+    thread = threading.Thread(target=lambda: found.append(imported(raising(KeyboardInterrupt()))))
+    thread.start()
+    thread.join()
+
+    assert [done.fault for done in found] == ["import"]
 
 
 @pytest.mark.parametrize(
@@ -134,3 +181,81 @@ def test_without_standard_streams_it_prints_into_nothing(monkeypatch: pytest.Mon
     done = imported(lambda: print("hello"))
 
     assert (done.printed, done.error) == (True, None)
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What threads wait for; opened at the end, and the threads have then ended."""
+    before, opened = set(threading.enumerate()), threading.Event()
+    yield opened
+    opened.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+
+
+@pytest.mark.parametrize("daemon", [False, True])
+def test_threads_that_it_leaves_running_are_named(daemon: bool, gate: threading.Event) -> None:
+    def load() -> object:
+        ended = threading.Thread(target=int)
+        ended.start()
+        ended.join()
+        for name in ("second", "first"):
+            threading.Thread(target=gate.wait, name=name, daemon=daemon).start()
+        return sys
+
+    assert imported(load) == Imported(sys, 0.0, threads=("first", "second"))
+    assert imported(lambda: sys).threads == ()
+
+
+def talk() -> object:
+    os.write(1, b"raw ")
+    assert sys.__stdout__ is not None
+    sys.__stdout__.write("first ")
+    subprocess.run([sys.executable, "-c", "print('child')"], check=True)
+    return sys
+
+
+def test_what_goes_past_pythons_standard_output_goes_to_standard_error_too(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    print("before")
+    imported(talk)
+    print("after")
+    os.write(1, b"raw\n")
+
+    out, err = capfd.readouterr()
+    assert sorted(out.split()) == ["after", "before", "raw"]
+    assert sorted(err.split()) == ["child", "first", "raw"]
+
+
+def test_a_thread_that_an_import_left_takes_the_protection_from_nobody(
+    gate: threading.Event, capfd: pytest.CaptureFixture[str]
+) -> None:
+    imported(lambda: threading.Thread(target=gate.wait).start())
+    imported(lambda: os.write(1, b"raw"))
+
+    assert capfd.readouterr() == ("", "raw")
+
+
+def test_in_a_program_with_threads_of_its_own_the_descriptor_is_left_to_them(
+    gate: threading.Event, capfd: pytest.CaptureFixture[str]
+) -> None:
+    threading.Thread(target=gate.wait).start()
+    imported(lambda: os.write(1, b"raw"))
+
+    assert capfd.readouterr() == ("raw", "")
+
+
+def test_without_descriptors_it_is_imported_all_the_same() -> None:
+    """In a process of its own, which closes them."""
+    source = (
+        "import os\n"
+        "from modelbay.host.importing import import_guarded\n"
+        "for number in {numbers}: os.close(number)\n"
+        "done = import_guarded(lambda: 7, 'x', 'x', 'x')\n"
+        "os._exit(done.module)\n"
+    )
+    for numbers in ((1,), (2,), (1, 2)):
+        text = source.format(numbers=numbers)
+        ran = subprocess.run([sys.executable, "-c", text], check=False, capture_output=True)
+        assert ran.returncode == 7, numbers

@@ -186,11 +186,36 @@ def test_a_missing_module_is_a_row(site: Site) -> None:
     assert states(site.load()) == {"acme": "broken"}
 
 
-def test_what_a_plugin_interrupted_by_the_keyboard_raises_is_not_kept(site: Site) -> None:
+def test_a_keyboard_interrupt_that_nobody_pressed_is_the_plugins_fault(site: Site) -> None:
     site.add("modelbay-acme", {"acme": "mb_acme"}, mb_acme="raise KeyboardInterrupt")
+    site.add("modelbay-good", {"good": "mb_good"}, mb_good=PLUGIN)
+
+    found = site.load()
+
+    assert states(found) == {"acme": "broken", "good": "ok"}
+    reason = "plugin 'acme' cannot be imported: KeyboardInterrupt"
+    assert str(found.plugins[0].error) == reason
+
+
+def test_ctrl_c_while_a_plugin_is_imported_ends_the_loading(site: Site) -> None:
+    source = "import signal\nsignal.raise_signal(signal.SIGINT)"
+    site.add("modelbay-acme", {"acme": "mb_acme"}, mb_acme=source)
 
     with pytest.raises(KeyboardInterrupt):
         site.load()
+
+
+def test_a_thread_that_a_plugin_leaves_running_is_noted(site: Site) -> None:
+    source = (
+        "import threading\nGATE = threading.Event()\n"
+        f"threading.Thread(target=GATE.wait, name='sampler').start()\n{PLUGIN}"
+    )
+    site.add("modelbay-acme", {"acme": "mb_acme"}, mb_acme=source)
+
+    plugin = only(site.load())
+    sys.modules["mb_acme"].GATE.set()
+
+    assert (plugin.state, plugin.threads) == ("ok", ("sampler",))
 
 
 def test_other_names_of_one_module_are_spellings_of_one_kind(site: Site) -> None:
@@ -212,8 +237,71 @@ def test_of_two_distributions_with_one_kind_the_first_by_name_has_it(site: Site)
         ("Zeta", "duplicate", "the kind 'acme' of Zeta is taken by alpha"),
     ]
     assert found.plugins[1].error is not None
-    assert found.plugins[1].error.hint == "modelbay plugin uninstall Zeta   # or alpha"
+    assert found.plugins[1].error.hint == "modelbay plugin uninstall Zeta"
     assert "mb_z" not in sys.modules
+
+
+# Who has a kind that two sound distributions claim; the alphabet alone would say the other.
+PRECEDENCE = [
+    pytest.param({"modelbay-llama": ["llama"], "acme-llama": ["llama"]}, (), id="a stranger"),
+    pytest.param({"modelbay-llama": ["llama"], "modelbay-aaa": ["llama"]}, (), id="named like us"),
+    pytest.param(
+        {"modelbay-llama": ["llama"], "modelbay-aaa": ["aaa", "llama"]}, (), id="as a spelling"
+    ),
+    pytest.param(
+        {"modelbay-llamabay": ["llama-bay"], "modelbay-aaa": ["llama-bay"]}, (), id="without dash"
+    ),
+    pytest.param({"modelbay-zeta": ["llama"], "acme-llama": ["llama"]}, (), id="a name like ours"),
+    pytest.param(
+        {"modelbay-llamabay": ["llama-bay"], "modelbay-llama-bay": ["llama-bay"]},
+        ("modelbay-llamabay==1",),
+        id="a part of the whole",
+    ),
+    pytest.param(
+        {"modelbay-zeta": ["llama"], "modelbay-llama": ["llama"]},
+        ("modelbay-core>=0", "Modelbay_Zeta ; python_version > '3'"),
+        id="a part with another name",
+    ),
+]
+
+
+@pytest.mark.parametrize(("claims", "parts"), PRECEDENCE)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_stranger_takes_no_kind_from_its_owner_however_it_sorts(
+    site: Site, claims: dict[str, list[str]], parts: tuple[str, ...], turned: bool
+) -> None:
+    owner, stranger = claims
+    for dist in reversed(claims) if turned else claims:
+        module = dist.replace("-", "_")
+        points = {name: f"mb_{module}" for name in claims[dist]}
+        site.add(dist, points, **{f"mb_{module}": PLUGIN})
+    if parts:
+        whole = site.add("modelbay", {}) / "METADATA"
+        whole.write_text(whole.read_text() + "".join(f"Requires-Dist: {one}\n" for one in parts))
+    site.add("modelbay-good", {"good": "mb_good"}, mb_good=PLUGIN)
+
+    found = site.load()
+
+    by_dist = {plugin.dist: plugin for plugin in found.plugins}
+    assert {dist: plugin.state for dist, plugin in by_dist.items()} == {
+        owner: "ok",
+        stranger: "duplicate",
+        "modelbay-good": "ok",
+    }
+    error = by_dist[stranger].error
+    assert error is not None
+    assert error.hint == f"modelbay plugin uninstall {stranger}"
+    assert f"mb_{stranger.replace('-', '_')}" not in sys.modules
+
+
+def test_a_stranger_has_a_kind_whose_owner_is_broken(site: Site) -> None:
+    site.add("modelbay-llama", {"llama": "mb_llama"}, mb_llama="raise RuntimeError")
+    site.add("zeta", {"llama": "mb_zeta"}, mb_zeta=PLUGIN)
+
+    assert {p.dist: p.state for p in site.load().plugins} == {
+        "modelbay-llama": "broken",
+        "zeta": "ok",
+    }
 
 
 @pytest.mark.parametrize("requires", ["", "modelbay-core>=99"])

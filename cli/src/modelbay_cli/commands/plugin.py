@@ -76,10 +76,16 @@ def new(name: str, style: Style, folder: Path | None) -> None:
     NAME becomes the kind; the distribution is modelbay-NAME.
     """
     found = plugin_name(name)
-    taken = inventory.find_plugin(found.kind, inventory.installed())
-    if taken is not None and found.kind in taken.kinds and taken.name != found.dist:
+    among = inventory.installed()
+    taken = inventory.alike(found.kind, among)
+    if taken is not None:
         raise click.BadParameter(
             f"the kind '{found.kind}' is taken by {taken.name}", param_hint="NAME"
+        )
+    if found.dist in among or found.dist in inventory.parts_of_modelbay(among):
+        raise click.BadParameter(
+            f"there is a distribution {found.dist} already; to install yours would replace it",
+            param_hint="NAME",
         )
     place = folder if folder is not None else Path(found.dist)
     out, err = Screen.stdout(), Screen.stderr()
@@ -131,6 +137,7 @@ def check(
 
     from modelbay_cli import checking
 
+    checking.require_writable(json_file, badge)
     report = checking.check(name, level, os.environ)
     document = json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n"
     to_stdout = json_file is not None and str(json_file) == "-"
@@ -162,10 +169,17 @@ def install(what: Sequence[str], editable: bool, dry_run: bool) -> None:
     WHAT is the name of a distribution, NAME>=VERSION, NAME @ URL, a folder or a wheel.
     """
     wanted = [requirement(text, editable=editable) for text in what]
+    ours = inventory.parts_of_modelbay(inventory.installed())
     for one in wanted:
         if one.name in inventory.OURS:
             raise click.BadParameter(
                 f"{one.name} is a part of modelbay itself, and no plugin", param_hint="WHAT"
+            )
+        if one.name in ours and not one.from_registry:
+            raise click.BadParameter(
+                f"{one.name} is a part of modelbay itself, which nothing may replace; a plugin of"
+                " your own needs another name and kind",
+                param_hint="WHAT",
             )
     if _do(_manner().install(wanted), dry_run):
         wishes.add(wishes.place(os.environ), wanted)
@@ -279,9 +293,15 @@ def _named(word: str, among: dict[str, inventory.Distribution], wished: Collecti
     """The name of the distribution that is meant; only of a plugin, or of what was wished.
 
     Raises:
-        PluginError: It is neither.
+        PluginError: It is neither, or a kind that several bring.
     """
     dist = inventory.find_plugin(word, among)
+    several = [one.name for one in inventory.bringing(word, among)]
+    if dist is not None and dist.name != normal(word) and len(several) > 1:
+        raise PluginError(
+            f"the kind '{word}' is brought by {' and by '.join(several)}; name the distribution",
+            hint=f"modelbay plugin uninstall {several[-1]}",
+        )
     if dist is not None:
         return dist.name
     name = normal(word)

@@ -78,6 +78,10 @@ PLUGINS: dict[str, Meaning] = {
     "plugin_slow": Meaning(
         "a plugin's import takes seconds, at every start", "export MODELBAY_DISABLE=KIND"
     ),
+    "plugin_thread": Meaning(
+        "a plugin's import leaves a thread running, for which a command's end may wait",
+        "modelbay plugin upgrade PACKAGE",
+    ),
     "plugin_prints": Meaning(
         "a plugin prints when it is imported", "modelbay plugin upgrade PACKAGE"
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import importlib_metadata
 
+from modelbay.host.entry_points import Precedence
 from modelbay.host.loader import GROUP
 from modelbay_cli.installing.requirement import normal
 
@@ -58,12 +59,30 @@ def find_plugin(word: str, among: dict[str, Distribution]) -> Distribution | Non
     """The plugin whose distribution is called so, or that brings the kind of that name.
 
     Packages that have nothing to do with modelbay are never found: the kind ``ollama`` is not the
-    distribution ``ollama``.
+    distribution ``ollama``. Of several that bring the kind it is the one with precedence.
     """
     by_name = among.get(normal(word))
     if by_name is not None and by_name.is_plugin:
         return by_name
-    return next((dist for dist in among.values() if word in dist.kinds), None)
+    return next(iter(bringing(word, among)), None)
+
+
+def bringing(kind: str, among: dict[str, Distribution]) -> list[Distribution]:
+    """All that bring a kind, in the order in which the host tries them."""
+    found = [dist for dist in among.values() if kind in dist.kinds]
+    claims = {dist.name: dist.kinds for dist in among.values()}
+    rank = Precedence(claims, parts_of_modelbay(among))
+    return sorted(found, key=lambda dist: rank(dist.name, dist.kinds))
+
+
+def alike(kind: str, among: dict[str, Distribution]) -> Distribution | None:
+    """One that brings this kind, or one that differs from it in ``-``, ``_`` and ``.`` alone."""
+    same = (
+        dist
+        for dist in among.values()
+        if normal(kind).replace("-", "") in {normal(one).replace("-", "") for one in dist.kinds}
+    )
+    return next(same, None)
 
 
 def parts_of_modelbay(among: dict[str, Distribution]) -> frozenset[str]:

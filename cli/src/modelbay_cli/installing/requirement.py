@@ -27,6 +27,11 @@ class Requirement:
     spec: str
     editable: bool = False
 
+    @property
+    def from_registry(self) -> bool:
+        """It names no place of its own: what comes is what the registry has under that name."""
+        return not (self.editable or "@" in self.spec or Path(self.spec).is_absolute())
+
 
 def normal(name: str) -> str:
     """A distribution's name as PEP 503 has it."""

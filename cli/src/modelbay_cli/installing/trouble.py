@@ -74,9 +74,13 @@ def trouble(
     if plugin.took_s >= SLOW_S:
         reason = f"its import took {plugin.took_s:.1f} s, for which every start waits"
         return Trouble("warning", "plugin_slow", reason, _without(plugin, env))
+    fix = f"modelbay plugin upgrade {dist}   # or: {_without(plugin, env)}"
+    if plugin.threads:
+        named = ", ".join(plugin.threads)
+        reason = f"its import leaves a thread running, for which a command's end may wait: {named}"
+        return Trouble("warning", "plugin_thread", reason, fix)
     if plugin.printed:
         reason = "it prints when it is imported; that went to standard error"
-        fix = f"modelbay plugin upgrade {dist}   # or: {_without(plugin, env)}"
         return Trouble("warning", "plugin_prints", reason, fix)
     return None
 

@@ -1,7 +1,7 @@
 """What the installed distributions offer, read from their metadata; nothing is imported here."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -9,6 +9,8 @@ from typing import cast
 import importlib_metadata
 
 from modelbay.host.versions import core_range
+
+WHOLE = "modelbay"  # the distribution that is modelbay with all its parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,51 @@ def read_entry_points(
     return found, damaged
 
 
+class Precedence:
+    """Who has a kind that several distributions claim; smaller is earlier.
+
+    First what modelbay itself is made of, then whoever claims no name that is another's own (the
+    kind ``acme`` is ``modelbay-acme``'s), then names that begin with ``modelbay-``; the rest is the
+    alphabet's.
+
+    Args:
+        claims: By distribution the kinds it claims.
+        parts: What the distribution ``modelbay`` requires, normalised.
+    """
+
+    def __init__(self, claims: Mapping[str, Collection[str]], parts: Collection[str]) -> None:
+        self._parts = parts
+        self._owners: dict[str, set[str]] = {}
+        for dist, names in claims.items():
+            for name in names:
+                if _letters(dist) == _letters(f"{WHOLE}-{name}"):
+                    self._owners.setdefault(name, set()).add(dist)
+
+    def __call__(self, dist: str, names: Iterable[str]) -> tuple[bool, bool, bool, str]:
+        return (
+            _normal(dist) not in self._parts,
+            any(dist not in self._owners.get(name, (dist,)) for name in names),
+            not _normal(dist).startswith(f"{WHOLE}-"),
+            dist.lower(),
+        )
+
+
+def parts_of_modelbay(
+    distributions: Iterable[importlib_metadata.Distribution],
+) -> frozenset[str]:
+    """Normalised names of what the distribution ``modelbay`` requires; none if it is not there."""
+    for dist in distributions:
+        if _folder(dist).name.partition("-")[0] != WHOLE:
+            continue
+        try:
+            if dist.metadata["Name"] == WHOLE:
+                needs = [re.match(r"[\w.-]+", text) for text in dist.requires or ()]
+                return frozenset(_normal(need[0]) for need in needs if need)
+        except Exception:  # damaged in whatever way; `read_entry_points` tells of it
+            return frozenset()
+    return frozenset()
+
+
 def installed_distributions() -> Iterator[importlib_metadata.Distribution]:
     """All that are on the path, in its order."""
     for dist in importlib_metadata.distributions():
@@ -83,6 +130,11 @@ def installed_distributions() -> Iterator[importlib_metadata.Distribution]:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _letters(name: str) -> str:
+    """``modelbay-acme-cloud`` and ``modelbay_acmecloud`` are one: either has the kind's name."""
+    return re.sub(r"[-_.]", "", name).lower()
 
 
 def _folder(dist: importlib_metadata.Distribution) -> Path:

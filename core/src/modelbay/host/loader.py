@@ -11,7 +11,13 @@ import pluggy
 
 from modelbay import hookspecs
 from modelbay.errors import PluginError, PluginLoadError
-from modelbay.host.entry_points import Found, installed_distributions, read_entry_points
+from modelbay.host.entry_points import (
+    Found,
+    Precedence,
+    installed_distributions,
+    parts_of_modelbay,
+    read_entry_points,
+)
 from modelbay.host.importing import ImportFault, import_guarded
 from modelbay.host.versions import CORE_DISTRIBUTION as CORE_DISTRIBUTION
 from modelbay.host.versions import misfit
@@ -35,6 +41,7 @@ class Plugin:
         took_s: Seconds its import took.
         fault: What makes a ``broken`` one so.
         printed: It wrote to standard output while it was imported.
+        threads: Names of the threads that its import left running.
     """
 
     kind: str
@@ -50,6 +57,7 @@ class Plugin:
     hooks: tuple[str, ...] = ()
     fault: ImportFault | None = None
     printed: bool = False
+    threads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +84,18 @@ def load_plugins(
     """Load every plugin that is not switched off by ``MODELBAY_DISABLE=kind,...``.
 
     A disabled plugin is not imported, nor is one whose range leaves this core out. Of several
-    distributions that claim a kind, the first in alphabetical order that can be loaded has it, and
-    the others are reported.
+    distributions that claim a kind, the first that can be loaded has it, in the order of
+    `modelbay.host.entry_points.Precedence`, and the others are reported.
 
     Args:
         wrappers: What to switch on, each ``NAME`` or ``NAME:SETTINGS``.
     """
-    found, damaged = read_entry_points(
-        (distributions or installed_distributions)(), (GROUP, WRAPPERS_GROUP)
-    )
+    source = distributions or installed_distributions
+    found, damaged = read_entry_points(source(), (GROUP, WRAPPERS_GROUP))
     switched_on, failed = load_wrappers(wrappers, found[WRAPPERS_GROUP])
     plugins: list[Plugin] = []
     owners: dict[str, Plugin] = {}
-    for plugin, entry in _claims(found[GROUP]):
+    for plugin, entry in _in_turn(_claims(found[GROUP]), lambda: parts_of_modelbay(source())):
         plugins.append(plugin)
         names = (plugin.kind, *plugin.aliases)
         owned = [owners[name] for name in names if name in owners]
@@ -97,7 +104,7 @@ def load_plugins(
             plugin.state = "duplicate"
             plugin.error = PluginLoadError(
                 f"the kind '{plugin.kind}' of {plugin.dist} is taken by {taken.dist}",
-                hint=f"modelbay plugin uninstall {plugin.dist}   # or {taken.dist}",
+                hint=f"modelbay plugin uninstall {plugin.dist}",
             )
             continue
         owners.update(dict.fromkeys(names, plugin))
@@ -119,7 +126,7 @@ def _disabled(env: Mapping[str, str]) -> set[str]:
 
 
 def _claims(found: list[Found]) -> list[tuple[Plugin, Found]]:
-    """Each plugin, not loaded, in the order in which they claim their kinds.
+    """Each plugin, not loaded, in alphabetical order of the distributions.
 
     The ``error`` of one that is not for this core says so.
     """
@@ -139,7 +146,28 @@ def _claims(found: list[Found]) -> list[tuple[Plugin, Found]]:
         if unfit is not None:
             plugin.error = PluginLoadError(unfit[0], hint=unfit[1])
         claims.append((plugin, first))
-    return sorted(claims, key=lambda claim: claim[0].error is not None)
+    return claims
+
+
+def _in_turn(
+    claims: list[tuple[Plugin, Found]], parts: Callable[[], frozenset[str]]
+) -> list[tuple[Plugin, Found]]:
+    """Those that are for this core first; of these who has precedence.
+
+    Args:
+        parts: Asked only where a kind is claimed twice, since it reads more metadata.
+    """
+    by_dist: dict[str, set[str]] = {}
+    for plugin, _ in claims:
+        by_dist.setdefault(plugin.dist, set()).update((plugin.kind, *plugin.aliases))
+    twice = len(set().union(*by_dist.values())) < sum(map(len, by_dist.values()))
+    rank = Precedence(by_dist, parts() if twice else ())
+
+    def key(claim: tuple[Plugin, Found]) -> tuple[object, ...]:
+        plugin = claim[0]
+        return plugin.error is not None, rank(plugin.dist, (plugin.kind, *plugin.aliases))
+
+    return sorted(claims, key=key)
 
 
 def _load(
@@ -152,7 +180,7 @@ def _load(
     done = import_guarded(
         entry.load, f"plugin '{plugin.kind}'", plugin.dist, plugin.entry_point, clock
     )
-    plugin.took_s, plugin.printed = done.took_s, done.printed
+    plugin.took_s, plugin.printed, plugin.threads = done.took_s, done.printed, done.threads
     plugin.fault, plugin.error = done.fault, done.error
     if done.error is None:
         try:
