@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 import pytest
 from hypothesis import settings
 
-from modelbay.testing.conformance import Kit
+from modelbay.testing.conformance.ruling import DECLARED, judged
 from modelbay.testing.simulator import Simulator
 
 # No time limit for one example: the machine may be busy. No folder of examples in the checkout.
@@ -17,24 +17,17 @@ settings.load_profile("modelbay")
 _TICKS = 20  # turns of the loop in which what a test has closed or cancelled may end
 
 
-RULED_OUT = "ruled out"  # a property of a report, which comes through from other processes too
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A check of the kit that a declaration rules out is held, not skipped; the summary names it.
 
-    The refusal of what is declared to be missing is a check of its own. Any other skip stays one.
+    That the declaration is true is a check of its own. Any other skip of a check has failed.
     """
-    report = yield
-    kit = isinstance(item, pytest.Function) and item.cls is not None and issubclass(item.cls, Kit)
-    if kit and report.skipped and isinstance(report.longrepr, tuple):
-        reason = report.longrepr[2].removeprefix("Skipped: ")
-        if reason.startswith("declared "):
-            report.user_properties.append((RULED_OUT, reason))
-            report.outcome, report.longrepr = "passed", None
+    report = judged(item, call, (yield))
+    if report.skipped and any(name == DECLARED for name, _ in report.user_properties):
+        report.outcome, report.longrepr = "passed", None
     return report
 
 
@@ -43,7 +36,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         str(value)
         for report in terminalreporter.getreports("passed")
         for name, value in report.user_properties
-        if name == RULED_OUT
+        if name == DECLARED
     ]
     if reasons:
         terminalreporter.section("checks of the kit that a declaration rules out")

@@ -92,3 +92,35 @@ def test_without_pytest_the_command_says_what_to_install(
     done = invoke("plugin", "check", "fake")
     assert done.exit_code == 1
     assert "hint: modelbay plugin install pytest anyio\n" in done.stderr
+
+
+def test_a_missing_test_library_is_named_with_the_extra_that_has_it(
+    acme: Path, installation: Installation, invoke: Invoke
+) -> None:
+    metadata = installation.packages / "modelbay_acme-1.0.dist-info" / "METADATA"
+    text = metadata.read_text() + "Provides-Extra: trying\n"
+    metadata.write_text(f'{text}Requires-Dist: no_such.kit>=1; extra == "trying"\n')
+    (acme / "target.py").write_text("import no_such_kit.files")
+    done = invoke("plugin", "check", "acme")
+    assert done.exit_code == 1
+    assert "the target of modelbay-acme needs no_such_kit, which is not installed" in done.stderr
+    assert f'{sys.executable} -m pip install "modelbay-acme[trying]"' in done.stderr
+
+
+def test_a_missing_library_of_no_extra_is_installed_by_its_name(acme: Path, invoke: Invoke) -> None:
+    (acme / "target.py").write_text("import no_such_kit")
+    done = invoke("plugin", "check", "acme")
+    assert "modelbay plugin install no-such-kit" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--json", "--badge"])
+def test_a_report_that_cannot_be_written_is_refused_before_the_kit_runs(
+    acme: Path, invoke: Invoke, tmp_path: Path, option: str
+) -> None:
+    (acme / "target.py").write_text("raise RuntimeError('the kit ran')")
+    folder = tmp_path / "no such folder"
+    done = invoke("plugin", "check", "acme", option, str(folder / "report"))
+    assert done.exit_code != 0
+    assert f"there is no folder {folder}" in done.stderr
+    assert f"mkdir -p '{folder}'" in done.stderr
+    assert "the kit ran" not in done.output + done.stderr

@@ -676,4 +676,211 @@ async for event in inner(provider, request, model):
         '        found = await fetch_json(provider, "GET", "v1/models", into=Listing)\n'
         "    return found.data",
     ),
+    # what is asked is what was meant
+    *(
+        Bug(
+            name,
+            caught_by,
+            _ENCODED,
+            f"request = request.model_copy(update={{'messages': {messages}}})\n    {_ENCODED}",
+        )
+        for name, caught_by, messages in (
+            (
+                "the prompt is trimmed",
+                "test_a_prompt_reaches_the_wire_whole",
+                "[m.model_copy(update={'content': m.text.strip()}) for m in request.messages]",
+            ),
+            (
+                "a long prompt is cut",
+                "test_a_prompt_reaches_the_wire_whole",
+                "[m.model_copy(update={'content': m.text[:8000]}) for m in request.messages]",
+            ),
+            (
+                "only the last messages are sent",
+                "test_a_prompt_reaches_the_wire_whole",
+                "request.messages[-8:]",
+            ),
+            (
+                "an empty message is left out",
+                "test_a_prompt_reaches_the_wire_whole",
+                "[m for m in request.messages if m.text]",
+            ),
+            (
+                "the second system message is left out",
+                "test_a_prompt_reaches_the_wire_whole",
+                "[m for n, m in enumerate(request.messages)"
+                " if m.role != 'system' or 'system' not in [o.role for o in request.messages[:n]]]",
+            ),
+            (
+                "what the model said becomes the user's",
+                "test_the_server_is_told_who_said_what",
+                "[m.model_copy(update={'role': 'user'}) if m.role == 'assistant' else m"
+                " for m in request.messages]",
+            ),
+            (
+                "the turn before is sent again",
+                "test_a_turn_knows_nothing_of_the_one_before",
+                "[*provider.memo.get('said', []),"
+                " *provider.memo.setdefault('said', request.messages)]",
+            ),
+        )
+    ),
+    *(
+        Bug(name, caught_by, _ENCODED, f"{_ENCODED}\n    {change}")
+        for name, caught_by, change in (
+            (
+                "a limit is invented",
+                "test_no_number_is_invented",
+                "encoded.body.setdefault('max_tokens', 256)",
+            ),
+            (
+                "a temperature is invented",
+                "test_no_number_is_invented",
+                "encoded.body.setdefault('temperature', 0.7)",
+            ),
+            (
+                "the limit is capped",
+                "test_max_tokens_reaches_the_wire",
+                "encoded.body.update({k: min(v, 4096) for k, v in encoded.body.items()"
+                " if k == 'max_tokens'})",
+            ),
+            (
+                "extra fields are dropped",
+                "test_extra_reaches_the_wire_or_is_noticed",
+                "[encoded.body.pop(k, None) for k in request.extra if k != 'kit_own_field']",
+            ),
+            (
+                "every answer is asked as a stream",
+                "test_a_whole_answer_is_asked_as_one",
+                "encoded.body.update(stream=True, stream_options={'include_usage': True})",
+            ),
+        )
+    ),
+    _around(
+        "a failed turn is asked again",
+        "test_a_turn_that_fails_is_not_asked_again",
+        """
+for attempt in range(3):
+    try:
+        async for event in inner(provider, request, model):
+            yield event
+        return
+    except BackendError as exc:
+        if attempt == 2 or (exc.status or 0) < 500:
+            raise
+""",
+    ),
+    _around(
+        "the list is asked before each turn",
+        "test_a_turn_asks_for_nothing_besides",
+        """
+await fetch(provider)
+async for event in inner(provider, request, model):
+    yield event
+""",
+    ),
+    Bug(
+        "the path of the address is dropped",
+        "test_the_path_of_an_address_is_kept",
+        '"v1/models", into=Listing',
+        '"http://" + provider.base_url.split("/")[2] + "/v1/models", into=Listing',
+    ),
+    # what is answered is what comes back
+    *(
+        _around(
+            name,
+            "test_an_answer_comes_back_as_it_is",
+            f"""
+async for event in inner(provider, request, model):
+    yield TextDelta({change}) if event.type == "text" else event
+""",
+            "import unicodedata\nfrom modelbay.models.events import TextDelta",
+        )
+        for name, change in (
+            ("line ends are made alike", 'event.text.replace("\\r", "")'),
+            ("NUL is dropped", 'event.text.replace("\\0", "")'),
+            ("text is normalised", 'unicodedata.normalize("NFC", event.text)'),
+            ("pieces of white space are dropped", 'event.text if event.text.strip() else ""'),
+        )
+    ),
+    _around(
+        "an answer that was cut off ends with stop",
+        "test_a_cut_off_answer_finishes_with_length",
+        """
+async for event in inner(provider, request, model):
+    cut = event.type == "finish" and event.reason == "length"
+    yield Finish("stop") if cut else event
+""",
+        "from modelbay.models.events import Finish",
+    ),
+    Bug(
+        "every model is called loaded",
+        "test_a_state_nobody_told_is_not_invented",
+        'STATES.get(entry.state, "unknown")',
+        '"loaded"',
+    ),
+    # what is left behind
+    _around(
+        "the prompt is printed",
+        "test_a_turn_prints_nothing",
+        """
+print(request.messages)
+async for event in inner(provider, request, model):
+    yield event
+""",
+    ),
+    _around(
+        "the prompt is written to a file",
+        "test_a_turn_writes_no_file",
+        """
+with tempfile.TemporaryFile() as file:
+    file.write(b"asked")
+async for event in inner(provider, request, model):
+    yield event
+""",
+        "import tempfile",
+    ),
+    _around(
+        "a task is left behind",
+        "test_a_turn_leaves_nothing_running",
+        """
+TASKS.append(asyncio.create_task(asyncio.sleep(3600)))
+async for event in inner(provider, request, model):
+    yield event
+""",
+        "import asyncio\nTASKS = []",
+    ),
+    _around(
+        "a cancelled turn tidies up at leisure",
+        "test_cancellation_reaches_the_server",
+        """
+try:
+    async for event in inner(provider, request, model):
+        yield event
+except asyncio.CancelledError:
+    await asyncio.sleep(1.5)
+    raise
+""",
+    ),
+    # management that does nothing
+    *(
+        Bug(
+            f"{name} does nothing",
+            "test_a_change_is_asked_of_the_server",
+            'raise UnsupportedActionError(f"acme cannot {action.action}")',
+            "yield Done()",
+            also=(
+                ('"load", "unload"}', f'"load", "unload", "{name}"}}'),
+                ('    hints={"pull": "acme fetches models by itself: acme get NAME"},\n', ""),
+            ),
+        )
+        for name in ("pull", "delete", "copy", "create")
+    ),
+    Bug(
+        "a copy that is none",
+        "test_a_copy_is_listed_and_can_be_deleted",
+        'raise UnsupportedActionError(f"acme cannot {action.action}")',
+        'await provider.http.get(f"v1/models/{action.model}")\n            yield Done()',
+        also=(('"load", "unload"}', '"load", "unload", "copy", "delete"}'),),
+    ),
 )

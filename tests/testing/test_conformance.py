@@ -2,18 +2,21 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from modelbay.models.provider import ProviderConfig
-from modelbay.testing.conformance import Ability, ProviderConformance, Target
+from modelbay.testing.conformance import Ability, Peculiarity, ProviderConformance, Target
 from modelbay.testing.conformance.chat import ChatChecks
 from modelbay.testing.conformance.digest import kit_digest
 from modelbay.testing.conformance.kit import Kit, OverriddenCheckError
+from modelbay.testing.conformance.ruling import DeclaredLack
 from testing.acme.simulator import target as acme
 from testing.seeded_bugs import BUGS, Bug
 
@@ -131,7 +134,7 @@ def test_a_declared_lack_skips_with_its_reason() -> None:
     target = Target(
         plugin="testing.acme.plugin", config=config, model="tiny", cannot={"faults": "it is real"}
     )
-    with pytest.raises(pytest.skip.Exception, match="declared in the Target: no faults: it is re"):
+    with pytest.raises(DeclaredLack, match="declared in the Target: no faults: it is re"):
         target.require("requests", "faults")
     target.clear()
 
@@ -163,6 +166,37 @@ def _fresh() -> Callable[[Kit], Awaitable[None]]:
 def test_an_override_that_is_no_reasoned_xfail_is_refused(override: object) -> None:
     with pytest.raises(OverriddenCheckError, match="test_answer_is_exact replaces a check"):
         type("TestMine", (ProviderConformance,), {"test_answer_is_exact": override})
+
+
+class _Mixed:
+    """Mixed in, it comes before the kit."""
+
+    async def test_usage_is_told(self) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize("name", ["rule", "bay", "anyio_backend", "_announced", "_nowhere"])
+def test_a_part_of_the_kit_cannot_be_replaced(name: str) -> None:
+    with pytest.raises(OverriddenCheckError, match=f"TestMine.{name} replaces a part of the kit"):
+        type("TestMine", (ProviderConformance,), {name: lambda self: None})
+    mixin = type("Mixin", (), {name: lambda self: None})
+    with pytest.raises(OverriddenCheckError, match=f"TestMine.{name} replaces a part of the kit"):
+        type("TestMine", (mixin, ProviderConformance), {})
+
+
+def test_an_override_that_is_mixed_in_is_refused() -> None:
+    with pytest.raises(OverriddenCheckError, match="test_usage_is_told replaces a check"):
+        type("TestMine", (_Mixed, ProviderConformance), {})
+    with pytest.raises(OverriddenCheckError, match="test_answer_is_exact replaces a check"):
+        type("TestMine", (type("M", (), {"test_answer_is_exact": None}), ChatChecks), {})
+    marked = type("M", (), {"pytestmark": [pytest.mark.skip]})
+    with pytest.raises(OverriddenCheckError, match="a mark 'skip' on the whole class"):
+        type("TestMine", (marked, ChatChecks), {})
+
+
+def test_a_limit_and_the_target_may_be_mixed_in() -> None:
+    mixin = type("Mixin", (), {"target": None, "patience_s": 5.0, "shape": "classic"})
+    assert type("TestMine", (mixin, ChatChecks), {}).__mro__[1] is mixin
 
 
 @pytest.mark.parametrize("mark", ["skip", "skipif", "xfail"])
@@ -228,7 +262,13 @@ def test_pytest_prints_the_kits_digest_and_an_xfail_is_one(tmp_path: Path) -> No
 
 # what a target declares to be missing has to be missing
 
+SHOWN: tuple[Ability, ...] = (
+    *("address", "faults", "requests", "streams", "loads", "second", "metadata", "usage"),
+    *("text", "reasoning", "tools", "json_schema", "embeddings"),
+)
+
 _FALSE: tuple[tuple[Ability, str], ...] = (
+    *((ability, f"test_a_declared_lack_is_no_pretext[{ability}]") for ability in SHOWN),
     ("tools", "test_a_declared_lack_is_refused[tools]"),
     ("json_schema", "test_a_declared_lack_is_refused[json_schema]"),
     ("load", "test_a_declared_lack_is_refused[load]"),
@@ -238,9 +278,66 @@ _FALSE: tuple[tuple[Ability, str], ...] = (
 
 def test_a_false_declaration_breaks_a_rule(tmp_path: Path) -> None:
     lies = f"made.cannot = dict.fromkeys({[ability for ability, _ in _FALSE]}, 'a lie')"
+    done = _pytest(tmp_path, _with(lies), "-k", "declared_lack or embeddings_keep")
+    failed = sorted(re.findall(r"^FAILED test_mine.py::TestMine::(\S+)", done.stdout, re.M))
+    assert failed == sorted(check for _, check in _FALSE)
+
+
+def test_a_usage_that_comes_belies_a_target_without_counts(tmp_path: Path) -> None:
+    lies = "made.cannot, made.counts = {'usage': 'it cannot count'}, None"
+    done = _pytest(tmp_path, _with(lies), "-k", "no_pretext and usage")
+    assert "'usage' is declared to be missing, and it told Usage(" in done.stdout
+
+
+def test_a_declaration_without_a_reason_breaks_a_rule(tmp_path: Path) -> None:
+    done = _pytest(tmp_path, _with("made.cannot = {'images': 'x'}"), "-k", "declaration_says_why")
+    assert "no reason for ['images']" in done.stdout
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("case", get_args(Peculiarity))
+def test_a_declared_difference_that_is_none_breaks_a_rule(differing: str, case: str) -> None:
+    assert f"it keeps to the rule; declared in Target.differs: '{case}'" in differing
+
+
+@pytest.fixture(scope="session")
+def differing(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the kit says of a plugin that keeps to every rule and declares otherwise."""
+    lies = f"made.differs = dict.fromkeys({get_args(Peculiarity)}, 'a lie')"
+    words = "prompt_reaches or who_said or besides or asked_again or path_of or as_one or nobody"
+    folder = tmp_path_factory.mktemp("differing")
+    return _pytest(folder, _with(lies), "-k", f"{words} or writes_no_file").stdout
+
+
+def test_a_number_that_is_declared_and_not_sent_breaks_a_rule(tmp_path: Path) -> None:
+    done = _pytest(tmp_path, _with("made.adds = {'top_k': 'a lie'}"), "-k", "no_number")
+    assert "declared in Target.adds, and not sent: ['top_k']" in done.stdout
+
+
+def _with(change: str) -> str:
+    """A test class whose target is changed before it is used."""
     text = _MINE.format(base="ProviderConformance", override="")
-    text = text.replace("yield made", f"{lies}\n            yield made")
-    done = _pytest(tmp_path, text, "-k", "declared_lack or embeddings_keep")
-    for _, check in _FALSE:
-        assert f"::TestMine::{check}" in done.stdout
-    assert f"{len(_FALSE)} failed" in done.stdout, done.stdout[-2000:]
+    return text.replace("yield made", f"{change}\n            yield made")
+
+
+# only a declaration rules a check out
+
+
+@pytest.mark.parametrize("reason", ["not today", "declared in the Target: no faults: a lie"])
+def test_a_target_that_skips_breaks_every_check(tmp_path: Path, reason: str) -> None:
+    done = _pytest(tmp_path, _with(f"pytest.skip({reason!r})"), "-k", "ChatChecks or answer_is")
+    assert done.returncode == 1, done.stdout
+    assert f"skipped, and no declaration rules it out: {reason}" in done.stdout
+    assert "skipped" not in done.stdout.splitlines()[-1]
+
+
+def test_a_target_that_raises_the_kits_own_skip_breaks_every_check(tmp_path: Path) -> None:
+    change = "raise __import__('modelbay.testing.conformance.ruling', fromlist='x').DeclaredLack"
+    done = _pytest(tmp_path, _with(f"{change}('a lie')"), "-k", "answer_is")
+    assert done.returncode == 1, done.stdout
+    assert "skipped, and no declaration rules it out: a lie" in done.stdout
+
+
+def test_a_target_cannot_decide_what_is_checked() -> None:
+    with pytest.raises(TypeError, match=r"Mine\.require decides what is checked"):
+        type("Mine", (Target,), {"require": lambda *_: None})

@@ -77,6 +77,8 @@ def test_levels_grow_to_about_the_promised_size() -> None:
 # What authors were promised: checks by theme, and the groups that are about it.
 PROMISED = {
     "packaging and metadata": (10, ["packaging"]),
+    "declarations": (2, ["declaration"]),
+    "prompts": (10, ["prompt"]),
     "discovery": (14, ["discovery"]),
     "capabilities": (12, ["capability"]),
     "chat": (8, ["chat"]),
@@ -86,7 +88,7 @@ PROMISED = {
     "management": (14, ["management"]),
     "deadlines and cancellation": (8, ["deadline", "closing"]),
     "images and embeddings": (6, ["media"]),
-    "security and hygiene": (10, ["secrecy", "isolation"]),
+    "security and hygiene": (10, ["secrecy", "isolation", "hygiene"]),
     "performance": (4, ["performance"]),
 }
 
@@ -109,7 +111,7 @@ def test_groups_are_called_after_their_classes() -> None:
     assert group_of("test_two_hundred_turns_are_alike") == "soak"
     assert group_of("test_of_the_author") == "own"
     names = [group_name(group) for level in LEVELS for group in GROUPS[level]]
-    assert len(names) == len(set(names)) == 18
+    assert len(names) == len(set(names)) == 21
 
 
 @pytest.mark.parametrize("asked", LEVELS)

@@ -20,6 +20,8 @@ PLUGINS = {
     "modelbay-openai": "openai",
 }
 
+KINDS = {**PLUGINS, "modelbay-embedded": "embedded"}
+
 
 @pytest.mark.parametrize(("dist", "kind"), PLUGINS.items())
 def test_an_installed_plugin_of_ours_names_its_target(dist: str, kind: str) -> None:
@@ -43,12 +45,18 @@ def test_the_embedded_engine_names_its_target() -> None:
         assert made.config.kind == kind == "embedded"
 
 
+QUICK = "modelbay-ollama"  # one in every run; a soak for each
+
+
 @pytest.mark.parametrize(
-    ("dist", "level"), [("modelbay-ollama", "gold"), ("modelbay-openai", "silver")]
+    "dist",
+    [
+        *(pytest.param(d, marks=() if d == QUICK else pytest.mark.soak) for d in PLUGINS),
+        pytest.param("modelbay-embedded", marks=(pytest.mark.soak, pytest.mark.real)),
+    ],
 )
-def test_the_command_runs_the_kit_on_an_installed_plugin(
-    dist: str, level: str, tmp_path: Path
-) -> None:
+def test_every_plugin_of_ours_is_gold_by_the_command(dist: str, tmp_path: Path) -> None:
+    level = "gold"
     report = tmp_path / "report.json"
     done = subprocess.run(
         [
@@ -62,7 +70,13 @@ def test_the_command_runs_the_kit_on_an_installed_plugin(
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith(f"{PLUGINS[dist]}: {level} (")
+    assert done.stdout.startswith(f"{KINDS[dist]}: {level} (")
     document = json.loads(report.read_text())
     assert (document["dist"], document["level"]) == (dist, level)
     assert document["counts"]["broken"] == document["counts"]["excused"] == 0
+
+
+def test_no_plugin_of_ours_is_left_out() -> None:
+    ours = Path(__file__).parents[2].glob("plugins/*/pyproject.toml")
+    tested = {f"modelbay-{p.parent.name}" for p in ours if "modelbay.targets" in p.read_text()}
+    assert set(KINDS) == tested

@@ -1,12 +1,22 @@
 """The conformance kit for a plugin that is installed: `modelbay plugin check`."""
 
 import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
-from modelbay.errors import PluginError
+import importlib_metadata
+
+from modelbay.errors import ConfigError, PluginError
 from modelbay_cli.installing import inventory
 from modelbay_cli.installing.inventory import Distribution
+from modelbay_cli.installing.requirement import normal
 from modelbay_cli.output import Screen
 
 if TYPE_CHECKING:
@@ -15,6 +25,17 @@ if TYPE_CHECKING:
 PLUGINS_GROUP = "modelbay"
 TARGETS_GROUP = "modelbay.targets"
 _NEEDED = ("pytest", "anyio")
+_MISSING = "modelbay: missing module "
+_IMPORT = f"""
+import importlib, sys
+try:
+    importlib.import_module(sys.argv[1])
+except ModuleNotFoundError as exc:
+    sys.stdout.write({_MISSING!r} + (exc.name or ""))
+except BaseException:
+    pass
+"""  # anything else that is wrong with it is the kit's to say
+_IMPORT_LIMIT_S = 60.0
 
 
 def find_target(word: str) -> tuple[Distribution, str, str]:
@@ -66,15 +87,78 @@ def check(word: str, level: "Level", env: Mapping[str, str]) -> "Report":
 
     dist, kind, target = find_target(word)
     Screen.stderr().line(f"running the kit on {kind} ({dist.name} {dist.version})", style="dim")
+    try:
+        results = run_kit(target, level, env)
+    except PluginError:
+        _require_importable(dist, target, env)  # says more, if that is why
+        raise
     return Report(
         kind=kind,
         dist=dist.name,
         version=dist.version,
         asked=level,
-        results=run_kit(target, level, env),
+        results=results,
         digest=kit_digest(),
         core=inventory.installed()["modelbay-core"].version,
     )
+
+
+def require_writable(*files: Path | None) -> None:
+    """Look before the kit runs whether its report can be written.
+
+    Raises:
+        ConfigError: One of the files cannot be written, because of its folder or itself.
+    """
+    for file in files:
+        if file is None or str(file) == "-":
+            continue
+        folder = file.absolute().parent
+        if not folder.is_dir():
+            raise ConfigError(f"there is no folder {folder}", hint=f"mkdir -p {quote(str(folder))}")
+        place = file if file.exists() else folder
+        if not os.access(place, os.W_OK):
+            raise ConfigError(
+                f"{place} cannot be written", hint=f"ls -ld {quote(str(place))}; or name another"
+            )
+
+
+def _require_importable(dist: Distribution, target: str, env: Mapping[str, str]) -> None:
+    """What only tests need is in an extra of the plugin's; its name is the way out.
+
+    Raises:
+        PluginError: A module that the target imports is not installed.
+    """
+    module = target.partition(":")[0]
+    done = subprocess.run(  # noqa: S603 - our own interpreter, our own script
+        [sys.executable, "-c", _IMPORT, module],
+        env=dict(env),
+        cwd=tempfile.gettempdir(),
+        capture_output=True,
+        text=True,
+        timeout=_IMPORT_LIMIT_S,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    missing = done.stdout.rpartition(_MISSING)[2].strip()
+    if _MISSING in done.stdout and missing:
+        raise PluginError(
+            f"the target of {dist.name} needs {missing}, which is not installed",
+            hint=_install(dist.name, missing),
+        )
+
+
+def _install(dist: str, missing: str) -> str:
+    """The command that brings a missing module: by an extra of the plugin's, if there is one."""
+    needed = importlib_metadata.requires(dist) or []
+    extras = importlib_metadata.metadata(dist).get_all("Provides-Extra") or []
+    names = normal(missing.partition(".")[0])
+    for extra in extras:
+        for requirement in needed:
+            wanted, _, marker = requirement.partition(";")
+            named = re.match(r"[A-Za-z0-9._-]+", wanted)
+            if named and normal(named[0]) == names and re.search(rf"['\"]{extra}['\"]", marker):
+                return f'{quote(sys.executable)} -m pip install "{dist}[{extra}]"'
+    return f"modelbay plugin install {names}"
 
 
 def show(report: "Report", out: Screen) -> None:

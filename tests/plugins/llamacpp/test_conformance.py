@@ -119,7 +119,12 @@ class RealTarget(SimulatorTarget):
 def real(url: str, other: SimulatorTarget | None = None, **more: object) -> Iterator[RealTarget]:
     """A target for a real server."""
     with FaultProxy(url) as proxy:
-        fields: dict[str, object] = {"cannot": REAL, **more}
+        fields: dict[str, object] = {
+            "cannot": REAL,
+            "differs": simulation.DIFFERS_SINGLE,
+            "adds": simulation.ADDS,
+            **more,
+        }
         yield RealTarget(
             plugin=PLUGIN,
             config=simulation.provider(proxy.base_url),

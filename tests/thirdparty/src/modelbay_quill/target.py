@@ -13,6 +13,7 @@ WIRE = Wire(
     content_type="application/x-quill",
     text=lambda piece: frame("W", piece),
     end=frame("E", "dry 1 1"),
+    length=frame("E", "full 1 1"),
     error=lambda message: frame("B", message),
     ping=frame("-", ""),
 )

@@ -1,6 +1,7 @@
 """Notices what code does to the outside, in this process and in a fresh one."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -71,6 +72,10 @@ def import_of(module: str, path: tuple[str, ...]) -> Import:
     return Import(tuple(touched), tuple(threads), error)
 
 
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
+_writes: list[list[str]] = []  # of those who look at this moment
+
+
 class _Watch(threading.local):
     log: list[str] | None = None
 
@@ -84,6 +89,10 @@ def _install() -> None:
 
 
 def _note(event: str, args: tuple[object, ...]) -> None:
+    if _writes and (event in _CHANGES or event == "open"):
+        written = _written(event, args)
+        for seen in _writes if written else ():
+            seen.append(written)
     log = _watch.log
     if log is not None and (event in _OUTSIDE or event in _CHANGES or event == "open"):
         log.append(f"{event} {str(args[:1])[:80]}")
@@ -99,3 +108,23 @@ def watched() -> Iterator[list[str]]:
         yield seen
     finally:
         _watch.log = None
+
+
+@contextmanager
+def writes() -> Iterator[list[str]]:
+    """Files this process writes to, makes or removes in the block, whichever thread does it."""
+    _install()
+    seen: list[str] = []
+    _writes.append(seen)
+    try:
+        yield seen
+    finally:
+        _writes.remove(seen)
+
+
+def _written(event: str, args: tuple[object, ...]) -> str:
+    if event != "open":
+        return "" if event == "os.putenv" else f"{event} {str(args[:1])[:80]}"
+    path, flags = args[0], args[2]
+    written = isinstance(flags, int) and flags & _WRITES
+    return f"open {str(path)[:80]} to write" if written and path != os.devnull else ""

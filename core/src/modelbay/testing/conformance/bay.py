@@ -22,7 +22,7 @@ from modelbay.models.chat import ChatRequest, user
 from modelbay.models.events import StreamEvent
 from modelbay.models.provider import ProviderConfig
 from modelbay.refs import ModelRef
-from modelbay.testing.conformance.target import Target
+from modelbay.testing.conformance.target import Peculiarity, Target
 from modelbay.testing.request import Request
 
 PROMPT = "Say what you always say."
@@ -164,6 +164,16 @@ class Bay:
             kind=handle.kind,
             capabilities=handle.resolver.capabilities(DiscoveredModel(wire_id=wire_id)),
         )
+
+    def keeps(self, rule: Rule, peculiarity: Peculiarity, kept: object, seen: object) -> None:
+        """The rule holds; or else, where the target says that it differs, it does differ."""
+        reason = self.target.differs.get(peculiarity)
+        if reason is None:
+            rule.holds(kept, seen)
+        else:
+            rule.holds(
+                not kept, f"it keeps to the rule; declared in Target.differs: '{peculiarity}'"
+            )
 
     # turns
 

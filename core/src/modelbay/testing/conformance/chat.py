@@ -1,5 +1,7 @@
 """Checks of a turn: what was asked reaches the server, and what it says comes back."""
 
+import secrets
+
 import pytest
 
 from modelbay.errors import UnsupportedFeatureError
@@ -13,9 +15,14 @@ from modelbay.testing.streams import check_events, text_of
 ODD = 'Grüße, 日本! \U0001f98a \u2028 "quoted" \\back\\ \t tab'
 # Values nobody sends by accident, so that they can be found wherever a wire puts them.
 MAX_TOKENS = 3571
+HIGH_MAX_TOKENS = 30_011
 TEMPERATURE = 0.4375
 STOP = "kit-stop-7c1"
 TUNING: dict[str, object] = {"top_p": 0.8125, "top_k": 1733, "seed": 90_210}
+
+
+def type_name(value: object) -> str:
+    return type(value).__name__
 
 
 class ChatChecks(Kit):
@@ -77,8 +84,9 @@ class ChatChecks(Kit):
 
     async def test_max_tokens_reaches_the_wire(self, bay: Bay, rule: Rule) -> None:
         """The limit of the answer is sent."""
-        sent = await _sent(bay, max_tokens=MAX_TOKENS)
-        rule.holds(MAX_TOKENS in values(sent), shown([sent]))
+        for limit in (MAX_TOKENS, HIGH_MAX_TOKENS):
+            sent = await _sent(bay, max_tokens=limit)
+            rule.holds(limit in values(sent), shown([sent]))
 
     async def test_temperature_reaches_the_wire(self, bay: Bay, rule: Rule) -> None:
         """The temperature is sent, and 0 is a temperature."""
@@ -123,13 +131,19 @@ class ChatChecks(Kit):
         sent = await _sent(bay, messages=[user(ODD)])
         rule.holds(ODD in values(sent), shown([sent]))
 
-    async def test_extra_reaches_the_wire_or_is_noticed(self, bay: Bay, rule: Rule) -> None:
-        """A field of the caller's own goes to the wire as it is, or a Notice names it."""
+    @pytest.mark.parametrize("value", [4711, {"deep": [4711]}, [4711]], ids=type_name)
+    async def test_extra_reaches_the_wire_or_is_noticed(
+        self, bay: Bay, rule: Rule, value: object
+    ) -> None:
+        """A field of the caller's own, whatever its name, is sent, or a Notice names it."""
         bay.target.require("requests")
+        name = f"kit_{secrets.token_hex(4)}"  # no plugin can know it
         bay.mark()
-        outcome = await bay.chat(bay.request(extra={"kit_own_field": 4711}))
-        noticed = [e for e in outcome.events if isinstance(e, Notice) and "kit_own" in e.message]
-        sent = any(4711 in values(request) for request in bay.chats())
+        outcome = await bay.chat(bay.request(extra={name: value}))
+        noticed = [e for e in outcome.events if isinstance(e, Notice) and name in e.message]
+        sent = any(
+            4711 in values(request) and name.encode() in request.body for request in bay.chats()
+        )
         rule.holds(sent or noticed, f"neither sent nor noticed: {shown(bay.chats())}")
 
     async def test_more_than_one_answer_is_refused(self, bay: Bay, rule: Rule) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from modelbay.testing.conformance.ruling import Judge
+
 _NOT_RULES = ("report.py", "recorder.py", "running.py", "installed.py", "document.py")
 _NAME = "modelbay-kit-digest"
 
@@ -20,14 +22,14 @@ def kit_digest() -> str:
     return found.hexdigest()[:16]
 
 
-class _Digest:
-    """Prints one line after all tests."""
+class _Digest(Judge):
+    """Prints one line after all tests, and has skips judged."""
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"modelbay kit {kit_digest()}")
 
 
 def announce(config: pytest.Config) -> None:
-    """Have the digest printed in the summary of this run, once."""
+    """Have the digest printed in the summary of this run, once, and skips judged from now on."""
     if not config.pluginmanager.has_plugin(_NAME):
         config.pluginmanager.register(_Digest(), _NAME)

@@ -137,6 +137,13 @@ class DiscoveryChecks(Kit):
         models = await _look(bay, lambda v: put(v, _unheard_of))
         _still_listed(bay, rule, models)
 
+    async def test_a_state_nobody_told_is_not_invented(self, bay: Bay, rule: Rule) -> None:
+        """Where the server's words for a state are unheard of, not every model is called loaded."""
+        models = await _look(bay, lambda v: put(v, _unheard_of))
+        states = [] if isinstance(models, ModelbayError) else [m.state for m in models]
+        invented = bool(states) and set(states) == {"loaded"}
+        bay.keeps(rule, "state", not invented, f"all {len(states)} models are loaded")
+
     async def test_unheard_of_fields_do_not_break_discovery(self, bay: Bay, rule: Rule) -> None:
         """Servers add fields; a plugin passes over those it does not know."""
         models = await _look(bay, _more_fields)

@@ -10,7 +10,7 @@ from typing import get_args
 
 from modelbay.testing.conformance.kit import Kit, group_name
 from modelbay.testing.conformance.report import GROUPS, LEVELS, checks_of
-from modelbay.testing.conformance.target import Ability
+from modelbay.testing.conformance.target import Ability, Peculiarity
 
 _HEAD = """\
 # The rules of the conformance kit
@@ -45,9 +45,21 @@ to do, is declared in `Target.cannot` with the reason:
 _DECLARED = """
 A declaration is checked too. Without `tools`, `json_schema`, `embeddings`, `rerank`, `images`,
 `complete` or `load` the plugin has to refuse what asks for it with `UnsupportedFeatureError` or
-`UnsupportedActionError`, and a hint; without `reasoning` no thought may come. An action that the
+`UnsupportedActionError`, and a hint; without `reasoning` no thought may come. What a target shows
+to be there is no lack: a `SimulatorTarget` has `faults`, `requests` and `streams`; `says`,
+`counts`, `thinks`, `other` and the like belie their abilities. An action that the
 table does not name, and a hook that the plugin does not have, are declarations as well. What is
-declared to be there has to work.
+declared to be there has to work. A check that is skipped in any other way is a broken one.
+
+## Where a plugin differs
+
+What a plugin rightly does otherwise than a rule says is declared in `Target.differs`, with the
+reason. The rule is then turned round: a declaration that nothing bears out is broken.
+
+| peculiarity | what it is |
+|---|---|
+@peculiarities@
+Numbers that a plugin sends without being asked are declared in `Target.adds`, by the field's name.
 
 ## Overriding a check
 
@@ -61,7 +73,8 @@ class TestAcme(ProviderConformance):
 ```
 
 Anything else (another body, `None`, a skip, an xfail without a reason, a mark on the whole class)
-raises `OverriddenCheckError` when the class is made, so pytest does not collect it. A check that
+raises `OverriddenCheckError` when the class is made, so pytest does not collect it; a class that is
+mixed in counts too, and so do the kit's own fixtures other than `target`. A check that
 is expected to fail is reported as `excused`, and does not hold its level.
 """
 _ABILITIES: dict[str, str] = {
@@ -84,6 +97,21 @@ _ABILITIES: dict[str, str] = {
     "load": "models can be loaded and unloaded on this very server",
 }
 
+_PECULIARITIES: dict[Peculiarity, str] = {
+    "white space": "a message's outer white space does not reach the server",
+    "long prompt": "a long message does not reach the server whole",
+    "many messages": "of many messages not all reach the server",
+    "empty message": "a message without text does not reach the server",
+    "second system": "of two system messages only one reaches the server",
+    "roles": "the server is not told who said what",
+    "other requests": "a turn asks the server for more than its answer",
+    "retries": "a turn for which the server is too busy (503) is asked again by itself",
+    "address path": "requests leave the path of the provider's address",
+    "unstreamed": "the server is asked the same whether the answer shall be streamed or not",
+    "state": "a model is called loaded although the server's words for it are unheard of",
+    "files": "a turn writes files",
+}
+
 
 def document() -> str:
     """The page as Markdown; every check is on it, with its rule."""
@@ -93,7 +121,8 @@ def document() -> str:
         parts.append(f"| {level} | {names} | {sum(len(checks_of(g)) for g in GROUPS[level])} |\n")
     parts.append(_DECLARING)
     parts += [f"| `{ability}` | {_ABILITIES[ability]} |\n" for ability in get_args(Ability)]
-    parts.append(_DECLARED)
+    rows = "".join(f"| `{name}` | {_PECULIARITIES[name]} |\n" for name in get_args(Peculiarity))
+    parts.append(_DECLARED.replace("@peculiarities@\n", f"{rows}\n"))
     parts += [_section(group) for level in LEVELS for group in GROUPS[level]]
     return "".join(parts)
 

@@ -11,6 +11,7 @@ from modelbay.testing.conformance.target import Target
 
 _OURS = __name__.rpartition(".")[0]
 _PAGE = "docs/conformance.md"
+_FREE = ("target", "pytestmark")  # what a subclass is there to give
 
 
 class OverriddenCheckError(TypeError):
@@ -33,7 +34,8 @@ class Kit:
         patience_s: Seconds a plugin may take for what should happen at once.
 
     Raises:
-        OverriddenCheckError: A subclass was made that overrides a check in any other way.
+        OverriddenCheckError: A subclass was made that overrides a check in any other way, or any
+            part of the kit but `target` and the limits; classes that are mixed in count too.
     """
 
     read = "modelbay/hookspecs.py"
@@ -42,16 +44,16 @@ class Kit:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for name, value in vars(cls).items():
-            owner = _owner(cls, name)
-            if owner is not None and not _is_ours(cls):
-                _require_reasoned_xfail(cls, owner, name, value)
-        for mark in _marks(cls):
-            if mark.name in ("skip", "skipif", "xfail"):
-                raise OverriddenCheckError(
-                    f"{cls.__name__}: a mark '{mark.name}' on the whole class; mark one check as"
-                    f" xfail with a reason, or declare in Target.cannot what the server lacks"
-                )
+        strangers = [one for one in cls.__mro__ if one is not object and not _is_ours(one)]
+        for stranger in strangers:  # the class itself, and whatever is mixed in
+            for name, value in vars(stranger).items():
+                _require_allowed(cls, stranger, name, value)
+            for mark in _marks(stranger):
+                if mark.name in ("skip", "skipif", "xfail"):
+                    raise OverriddenCheckError(
+                        f"{cls.__name__}: a mark '{mark.name}' on the whole class; mark one check"
+                        f" as xfail with a reason, or declare in Target.cannot what is missing"
+                    )
 
     @pytest.fixture
     def anyio_backend(self) -> str:
@@ -89,6 +91,13 @@ def group_name(group: type) -> str:
     return group.__name__.removesuffix("Checks").lower()
 
 
+def is_check(item: pytest.Item) -> bool:
+    """Whether a test is one of the kit's checks, and not one its author added."""
+    if not isinstance(item, pytest.Function) or item.cls is None or not issubclass(item.cls, Kit):
+        return False
+    return _owner(item.cls, item.originalname or item.name) is not None
+
+
 def _is_ours(cls: type) -> bool:
     return cls.__module__.startswith(f"{_OURS}.") and not cls.__module__.endswith(".installed")
 
@@ -97,7 +106,7 @@ def _owner(cls: type, name: str) -> type | None:
     """The group of the kit that has this check, if it is one of the kit's."""
     if not name.startswith("test_"):
         return None
-    return next((base for base in cls.__mro__[1:] if name in vars(base) and _is_ours(base)), None)
+    return next((base for base in cls.__mro__ if name in vars(base) and _is_ours(base)), None)
 
 
 def _marks(thing: object) -> list[pytest.Mark]:
@@ -106,6 +115,21 @@ def _marks(thing: object) -> list[pytest.Mark]:
     listed = own if isinstance(own, list) else [own]
     found = [mark.mark if isinstance(mark, pytest.MarkDecorator) else mark for mark in listed]
     return [mark for mark in found if isinstance(mark, pytest.Mark)]
+
+
+def _require_allowed(cls: type, stranger: type, name: str, value: object) -> None:
+    """Refuse what replaces a part of the kit; its limits are numbers and may be others."""
+    theirs = cls.__mro__[cls.__mro__.index(stranger) + 1 :]
+    owner = next((one for one in theirs if name in vars(one) and _is_ours(one)), None)
+    if owner is None or name in _FREE or (name.startswith("__") and name.endswith("__")):
+        return
+    if name.startswith("test_"):
+        _require_reasoned_xfail(cls, owner, name, value)
+    elif not isinstance(vars(owner)[name], (int, float, str)):
+        raise OverriddenCheckError(
+            f"{cls.__name__}.{name} replaces a part of the kit ({owner.__name__});"
+            f" only `target`, the limits and reasoned xfails are yours. Read: {_PAGE}"
+        )
 
 
 def _require_reasoned_xfail(cls: type, owner: type, name: str, value: object) -> None:

@@ -16,6 +16,8 @@ from modelbay.models.manage import (
     Action,
     ActionName,
     Balance,
+    Copy,
+    Delete,
     Done,
     Health,
     HealthReport,
@@ -30,10 +32,11 @@ from modelbay.models.manage import (
     Show,
     Unload,
 )
-from modelbay.testing.conformance.bay import Bay, Rule
-from modelbay.testing.conformance.capabilities import NOBODY
+from modelbay.testing.conformance.bay import Bay, Rule, shown, values
+from modelbay.testing.conformance.capabilities import ACTIONS, NOBODY
 from modelbay.testing.conformance.kit import Kit
 from modelbay.testing.conformance.ports import dead_url
+from modelbay.testing.conformance.ruling import rule_out
 from modelbay.testing.conformance.target import Target
 from modelbay.testing.fault import Fault
 from modelbay.testing.streams import check_manage_events
@@ -206,6 +209,35 @@ class ManagementChecks(Kit):
             names = [m.wire_id for m in getattr(running, "models", ())]
             rule.holds(bay.target.model not in names, f"still running: {running}")
 
+    @pytest.mark.parametrize("name", ["pull", "delete", "copy", "create", "load", "unload"])
+    async def test_a_change_is_asked_of_the_server(
+        self, bay: Bay, rule: Rule, name: ActionName
+    ) -> None:
+        """What says that it changed a model has told the server which, or is a typed error."""
+        _declared(bay, name)
+        bay.target.require("requests")
+        bay.mark()
+        try:
+            events = await _do(bay, ACTIONS[name])
+        except ModelbayError:
+            return
+        asked = [NOBODY in value for r in bay.seen() for value in values(r) if type(value) is str]
+        changed = getattr(events[-1], "changed", True)
+        named = any(asked) or (bool(bay.seen()) and not changed)  # it looked, and found nothing
+        rule.holds(named, f"ended with {events[-1]}; the server was told {shown(bay.seen())}")
+
+    async def test_a_copy_is_listed_and_can_be_deleted(self, bay: Bay, rule: Rule) -> None:
+        """After `copy` discovery lists the copy; after `delete` it does not."""
+        _declared(bay, "copy")
+        _declared(bay, "delete")
+        copy = "kit-copy:latest"
+        await _do_it(bay, rule, Copy(model=bay.target.model, to=copy))
+        listed = {model.wire_id for model in await bay.backend().discover_models()}
+        rule.holds(copy in listed, f"discovery found {sorted(listed)}")
+        await _do_it(bay, rule, Delete(model=copy))
+        listed = {model.wire_id for model in await bay.backend().discover_models()}
+        rule.holds(copy not in listed, f"deleted, and discovery found {sorted(listed)}")
+
     @pytest.mark.parametrize("name", ["load", "show"])
     async def test_a_model_nobody_has_is_an_error(
         self, bay: Bay, rule: Rule, name: ActionName
@@ -241,7 +273,7 @@ class ManagementChecks(Kit):
 
 def _declared(bay: Bay, name: ActionName) -> None:
     if name not in bay.backend().table.actions:
-        pytest.skip(f"declared in the plugin's table: no '{name}'")
+        rule_out(f"declared in the plugin's table: no '{name}'")
 
 
 async def _do(bay: Bay, action: Action) -> list[ManageEvent]:

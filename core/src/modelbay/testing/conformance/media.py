@@ -10,6 +10,7 @@ from modelbay.models.media import CompleteRequest, EmbedRequest, ImageRequest, R
 from modelbay.refs import ModelRef
 from modelbay.testing.conformance.bay import Bay, Rule, shown, values
 from modelbay.testing.conformance.kit import Kit
+from modelbay.testing.conformance.ruling import rule_out
 from modelbay.testing.conformance.target import Ability
 from modelbay.testing.fault import Fault
 from modelbay.testing.streams import check_events
@@ -136,7 +137,7 @@ async def _or_refused(bay: Bay, rule: Rule, ability: Ability, wire_id: str | Non
     """The model to ask; where the plugin has no such hook, only the refusal is checked."""
     if not bay.backend().offers(_HOOKS[ability]):
         await _refusal(bay, rule, ability)
-        pytest.skip(f"declared by the plugin: no hook {_HOOKS[ability]}; the refusal is typed")
+        rule_out(f"declared by the plugin: no hook {_HOOKS[ability]}; the refusal is typed")
     if not bay.target.has(ability):
         await _refusal(bay, rule, ability)  # the declaration has to be true
     bay.target.require(ability)

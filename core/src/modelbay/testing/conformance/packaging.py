@@ -131,13 +131,18 @@ def _module(target: Target) -> ModuleType:
 
 def _metadata(target: Target, rule: Rule) -> Metadata:
     target.require("metadata")
-    found = _installed(target) or _project(target)
+    found = found_metadata(target)
     if found is None:
         rule.broken(
             f"no distribution and no pyproject.toml has an entry point for {target.module};"
             " name it in Target.project"
         )
     return found
+
+
+def found_metadata(target: Target) -> Metadata | None:
+    """Of the distribution, or else of the ``pyproject.toml``."""
+    return _installed(target) or _project(target)
 
 
 def _installed(target: Target) -> Metadata | None:

@@ -9,7 +9,9 @@ from typing import cast
 
 import pytest
 
+from modelbay.testing.conformance.digest import announce
 from modelbay.testing.conformance.report import LEVELS, CheckResult, Level, Verdict, is_part_of
+from modelbay.testing.conformance.ruling import DECLARED
 
 _WORST: tuple[Verdict, ...] = ("held", "ruled_out", "excused", "broken")
 _REASON_LIMIT = 2000
@@ -50,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
         load(target)
     except (Exception, SystemExit) as exc:  # whatever a stranger's module does when imported
         raise pytest.UsageError(f"{target} cannot be loaded: {type(exc).__name__}: {exc}") from exc
+    announce(config)
     config.pluginmanager.register(Recorder(), "modelbay-recorder")
 
 
@@ -82,8 +85,7 @@ def _verdict(report: pytest.TestReport) -> tuple[Verdict, str]:
         else:  # an exception, and no rule that says what it saw
             text = f"{crash.message} ({crash.path}:{crash.lineno})"
         return "broken", text[:_REASON_LIMIT]
-    if report.skipped:
-        longrepr = report.longrepr
-        reason = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
-        return "ruled_out", reason.removeprefix("Skipped: ")[:_REASON_LIMIT]
+    if report.skipped:  # a check that is skipped for another reason has failed
+        reasons = [str(value) for name, value in report.user_properties if name == DECLARED]
+        return ("ruled_out" if reasons else "broken"), " ".join(reasons)[:_REASON_LIMIT]
     return "held", ""

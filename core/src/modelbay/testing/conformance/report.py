@@ -2,15 +2,17 @@
 
 A level stands on groups of checks, and every higher one on those of the lower ones too:
 
-- **bronze**: `packaging`, `capability`, `discovery`, `chat`, `secrecy`. It can be installed, its
-  table is true, it lists and answers, and it keeps secrets.
-- **silver**: and `stream`, `closing`, `interruption`, `tool`, `reasoning`, `error`. Whatever bytes
-  arrive and whenever they stop, the caller learns the truth.
+- **bronze**: `packaging`, `declaration`, `capability`, `discovery`, `chat`, `prompt`, `secrecy`. It
+  can be installed, its table and its target are true, it lists, asks and answers, and it keeps
+  secrets.
+- **silver**: and `stream`, `closing`, `interruption`, `tool`, `reasoning`, `error`, `hygiene`.
+  Whatever bytes arrive and whenever they stop, the caller learns the truth.
 - **gold**: and `deadline`, `management`, `feature`, `media`, `isolation`, `performance`, `soak`.
   All of the kit, and two hundred turns in a row.
 
 A check that a target's declaration or a missing hook rules out counts as held: that the refusal is
-typed is a check of its own. One that is expected to fail does not.
+typed, and that the declaration is no pretext, are checks of their own. One that is skipped for any
+other reason is broken. One that is expected to fail does not.
 """
 
 import html
@@ -23,10 +25,12 @@ from modelbay.testing.conformance.capabilities import CapabilityChecks
 from modelbay.testing.conformance.chat import ChatChecks
 from modelbay.testing.conformance.closing import ClosingChecks
 from modelbay.testing.conformance.deadlines import DeadlineChecks
+from modelbay.testing.conformance.declarations import DeclarationChecks
 from modelbay.testing.conformance.digest import kit_digest
 from modelbay.testing.conformance.discovery import DiscoveryChecks
 from modelbay.testing.conformance.errors import ErrorChecks
 from modelbay.testing.conformance.features import FeatureChecks, ReasoningChecks, ToolChecks
+from modelbay.testing.conformance.hygiene import HygieneChecks
 from modelbay.testing.conformance.interruption import InterruptionChecks
 from modelbay.testing.conformance.isolation import IsolationChecks, SecrecyChecks
 from modelbay.testing.conformance.kit import Kit, group_name
@@ -34,6 +38,7 @@ from modelbay.testing.conformance.management import ManagementChecks
 from modelbay.testing.conformance.media import MediaChecks
 from modelbay.testing.conformance.packaging import PackagingChecks
 from modelbay.testing.conformance.performance import PerformanceChecks
+from modelbay.testing.conformance.prompts import PromptChecks
 from modelbay.testing.conformance.soak import SoakChecks
 from modelbay.testing.conformance.streaming import StreamChecks
 
@@ -43,7 +48,15 @@ Verdict: TypeAlias = Literal["held", "broken", "ruled_out", "excused"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 GROUPS: dict[Level, tuple[type[Kit], ...]] = {
-    "bronze": (PackagingChecks, CapabilityChecks, DiscoveryChecks, ChatChecks, SecrecyChecks),
+    "bronze": (
+        PackagingChecks,
+        DeclarationChecks,
+        CapabilityChecks,
+        DiscoveryChecks,
+        ChatChecks,
+        PromptChecks,
+        SecrecyChecks,
+    ),
     "silver": (
         StreamChecks,
         ClosingChecks,
@@ -51,6 +64,7 @@ GROUPS: dict[Level, tuple[type[Kit], ...]] = {
         ToolChecks,
         ReasoningChecks,
         ErrorChecks,
+        HygieneChecks,
     ),
     "gold": (
         DeadlineChecks,

@@ -7,11 +7,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
-import pytest
-
 from modelbay.errors import BackendError
 from modelbay.models.frozen import JsonObject
 from modelbay.models.provider import ProviderConfig
+from modelbay.testing.conformance.ruling import rule_out
 from modelbay.testing.fault import Fault
 from modelbay.testing.request import Request
 
@@ -41,6 +40,23 @@ Ability: TypeAlias = Literal[
     "load",  # models can be loaded and unloaded on this very server
 ]
 
+# Where a sound plugin may do otherwise than the rule says. Each needs the reason, and a
+# declaration that nothing bears out is a broken check.
+Peculiarity: TypeAlias = Literal[
+    "white space",  # a message's outer white space does not reach the server
+    "long prompt",  # a long message does not reach the server whole
+    "many messages",  # of many messages not all reach the server
+    "empty message",  # a message without text does not reach the server
+    "second system",  # of two system messages only one reaches the server
+    "roles",  # the server is not told who said what
+    "other requests",  # a turn asks the server for more than its answer
+    "retries",  # a turn for which the server is too busy (503) is asked again by itself
+    "address path",  # requests leave the path of the provider's address
+    "unstreamed",  # the server is asked the same whether the answer shall be streamed or not
+    "state",  # a model is called loaded although the server's words for it are unheard of
+    "files",  # a turn writes files
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Wire:
@@ -52,6 +68,8 @@ class Wire:
         end: A whole answer's end, finish reason ``stop`` and end mark.
         error: A failure that is reported inside a stream that began as a success.
         ping: What the server sends during silence; empty if it sends nothing.
+        length: The end of an answer that the output limit cut off, finish reason ``length``.
+            Without it the kit takes `end` with its word ``stop`` as ``length``.
     """
 
     content_type: str
@@ -59,6 +77,7 @@ class Wire:
     end: bytes
     error: Callable[[str], bytes]
     ping: bytes = b""
+    length: bytes = b""
 
 
 def _sse(value: JsonObject) -> bytes:
@@ -119,6 +138,8 @@ class Target:
         status_errors: What a status of this server means where that is something of its own, such
             as 404 for a route and never for a model.
         project: The plugin's ``pyproject.toml``, if it is not found from its module.
+        differs: What the plugin rightly does otherwise than a rule says, with the reason.
+        adds: Fields with a number that the plugin sends of its own accord, with the reason.
     """
 
     plugin: ModuleType | str
@@ -138,6 +159,14 @@ class Target:
     status_errors: Mapping[int, type[BackendError]] = field(default_factory=dict)
     project: str | None = None
     cannot: Mapping[Ability, str] = field(default_factory=dict)
+    differs: Mapping[Peculiarity, str] = field(default_factory=dict)
+    adds: Mapping[str, str] = field(default_factory=dict)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in ("require", "has"):
+            if name in vars(cls):
+                raise TypeError(f"{cls.__name__}.{name} decides what is checked; it is the kit's")
 
     def arm(self, fault: Fault, path: str | None = None, *, times: int | None = None) -> None:
         """Make requests go wrong until `clear`.
@@ -181,7 +210,7 @@ class Target:
         """Skip the running check if one of these is declared to be missing."""
         for ability in abilities:
             if ability in self.cannot:
-                pytest.skip(f"declared in the Target: no {ability}: {self.cannot[ability]}")
+                rule_out(f"declared in the Target: no {ability}: {self.cannot[ability]}")
 
     def has(self, ability: Ability) -> bool:
         return ability not in self.cannot

@@ -5,7 +5,14 @@ from contextlib import contextmanager
 
 from modelbay.errors import ProtocolError
 from modelbay.models.provider import ProviderConfig
-from modelbay.testing.conformance import Ability, Calls, SimulatorTarget, Target, Thinks
+from modelbay.testing.conformance import (
+    Ability,
+    Calls,
+    Peculiarity,
+    SimulatorTarget,
+    Target,
+    Thinks,
+)
 from modelbay_llamacpp.simulator import LlamaCppSimulator, SimulatedModel, ToolCall
 
 PLUGIN = "modelbay_llamacpp.plugin"
@@ -15,6 +22,15 @@ THOUGHT = "Let me think."
 CALL = ToolCall("weather", '{"city": "Oslo"}')
 # Otherwise the plugin waits patiently where the kit wants to see an error.
 OPTIONS: dict[str, object] = {"busyWaitS": 0, "stopTimeoutS": 0.5}
+DIFFERS: Mapping[Peculiarity, str] = {
+    "unstreamed": "always asked as a stream: only so a busy server notices that its client left",
+}
+ADDS = {"max_tokens": "without a limit a model may talk until its context is full"}
+# Its one model is in memory before it listens.
+DIFFERS_SINGLE: Mapping[Peculiarity, str] = {
+    **DIFFERS,
+    "state": "a single-model server has loaded its model before it listens",
+}
 # Of a server in single-model mode whose one model only talks.
 SINGLE: Mapping[Ability, str] = {
     "tools": "the one model's template knows no tools",
@@ -58,7 +74,9 @@ def single() -> Iterator[Target]:
         LlamaCppSimulator([_talker(tools=False)]) as simulator,
         LlamaCppSimulator([_talker(OTHER, tools=False)]) as second,
     ):
-        yield simulated(simulator, simulated(second, None, OTHER), cannot=SINGLE)
+        yield simulated(
+            simulator, simulated(second, None, OTHER), cannot=SINGLE, differs=DIFFERS_SINGLE
+        )
 
 
 def provider(base_url: str) -> ProviderConfig:
@@ -95,6 +113,8 @@ def simulated(
         "simulator": simulator,
         "count_loads": lambda: sum(simulator.loads.values()),
         "other": other,
+        "differs": DIFFERS,
+        "adds": ADDS,
     }
     return SimulatorTarget(**{**fields, **more})  # type: ignore[arg-type]
 
