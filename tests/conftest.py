@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 import pytest
 from hypothesis import settings
 
+from modelbay.testing.conformance.kit import is_check
 from modelbay.testing.conformance.ruling import DECLARED, judged
 from modelbay.testing.simulator import Simulator
 
@@ -25,7 +26,7 @@ def pytest_runtest_makereport(
 
     That the declaration is true is a check of its own. Any other skip of a check has failed.
     """
-    report = judged(item, call, (yield))
+    report = judged(item, call, (yield), is_check)
     if report.skipped and any(name == DECLARED for name, _ in report.user_properties):
         report.outcome, report.longrepr = "passed", None
     return report

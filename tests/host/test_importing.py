@@ -207,34 +207,43 @@ def test_threads_that_it_leaves_running_are_named(daemon: bool, gate: threading.
     assert imported(lambda: sys).threads == ()
 
 
-def talk() -> object:
+def alone(program: str) -> tuple[list[str], list[str]]:
+    """What a program of one thread writes, word by word; the one that runs the tests has more."""
+    source = (
+        "import os, subprocess, sys, threading\n"
+        "from modelbay.host.importing import import_guarded\n"
+        "def imported(load): import_guarded(load, 'x', 'x', 'x')\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", source + program], check=True, capture_output=True, text=True
+    )
+    return sorted(ran.stdout.split()), sorted(ran.stderr.split())
+
+
+def test_what_goes_past_pythons_standard_output_goes_to_standard_error_too() -> None:
+    program = """
+def talk():
     os.write(1, b"raw ")
-    assert sys.__stdout__ is not None
     sys.__stdout__.write("first ")
     subprocess.run([sys.executable, "-c", "print('child')"], check=True)
     return sys
 
-
-def test_what_goes_past_pythons_standard_output_goes_to_standard_error_too(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    print("before")
-    imported(talk)
-    print("after")
-    os.write(1, b"raw\n")
-
-    out, err = capfd.readouterr()
-    assert sorted(out.split()) == ["after", "before", "raw"]
-    assert sorted(err.split()) == ["child", "first", "raw"]
+print("before")
+imported(talk)
+print("after", flush=True)
+os.write(1, b"raw ")
+"""
+    assert alone(program) == (["after", "before", "raw"], ["child", "first", "raw"])
 
 
-def test_a_thread_that_an_import_left_takes_the_protection_from_nobody(
-    gate: threading.Event, capfd: pytest.CaptureFixture[str]
-) -> None:
-    imported(lambda: threading.Thread(target=gate.wait).start())
-    imported(lambda: os.write(1, b"raw"))
-
-    assert capfd.readouterr() == ("", "raw")
+def test_a_thread_that_an_import_left_takes_the_protection_from_nobody() -> None:
+    program = """
+gate = threading.Event()
+imported(lambda: threading.Thread(target=gate.wait).start())
+imported(lambda: os.write(1, b"raw"))
+gate.set()
+"""
+    assert alone(program) == ([], ["raw"])
 
 
 def test_in_a_program_with_threads_of_its_own_the_descriptor_is_left_to_them(

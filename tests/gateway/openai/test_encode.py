@@ -355,9 +355,9 @@ CALLS = st.lists(st.tuples(NAMES, ARGUMENTS, st.integers(1, 7)), max_size=3)
     calls=CALLS,
     usage=st.none()
     | st.builds(
-        Usage,
-        st.integers(0, 10**6),
-        st.integers(0, 10**6),
+        Usage,  # a part is never larger than its whole
+        st.integers(99, 10**6),
+        st.integers(99, 10**6),
         cached_tokens=st.none() | st.integers(0, 99),
         reasoning_tokens=st.none() | st.integers(0, 99),
     ),

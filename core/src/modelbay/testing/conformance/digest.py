@@ -1,6 +1,7 @@
 """Which kit it was: results of one digest can be compared, and pytest says it at the end."""
 
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class _Digest(Judge):
         terminalreporter.write_line(f"modelbay kit {kit_digest()}")
 
 
-def announce(config: pytest.Config) -> None:
+def announce(config: pytest.Config, is_check: Callable[[pytest.Item], bool]) -> None:
     """Have the digest printed in the summary of this run, once, and skips judged from now on."""
     if not config.pluginmanager.has_plugin(_NAME):
-        config.pluginmanager.register(_Digest(), _NAME)
+        config.pluginmanager.register(_Digest(is_check), _NAME)

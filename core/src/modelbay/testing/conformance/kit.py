@@ -62,7 +62,7 @@ class Kit:
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def _announced(cls, request: pytest.FixtureRequest) -> None:
-        announce(request.config)
+        announce(request.config, is_check)
 
     @pytest.fixture
     def target(self) -> Iterator[Target]:

@@ -35,9 +35,8 @@ class FaultProxy(Simulator):
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
-            if not work.done():
-                work.cancel()
-        await asyncio.wait({work})
+            work.cancel()
+            await asyncio.wait({work, gone})  # also at the end: what is left would be torn apart
         if not work.cancelled():
             work.result()
 

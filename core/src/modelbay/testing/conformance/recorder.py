@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from modelbay.testing.conformance.digest import announce
+from modelbay.testing.conformance.kit import is_check
 from modelbay.testing.conformance.report import LEVELS, CheckResult, Level, Verdict, is_part_of
 from modelbay.testing.conformance.ruling import DECLARED
 
@@ -52,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         load(target)
     except (Exception, SystemExit) as exc:  # whatever a stranger's module does when imported
         raise pytest.UsageError(f"{target} cannot be loaded: {type(exc).__name__}: {exc}") from exc
-    announce(config)
+    announce(config, is_check)
     config.pluginmanager.register(Recorder(), "modelbay-recorder")
 
 

@@ -1,6 +1,6 @@
 """What rules a check out: a declaration, and nothing else. Any other skip is a broken check."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import NoReturn
 
 import pytest
@@ -22,14 +22,15 @@ def rule_out(reason: str) -> NoReturn:
 
 
 def judged(
-    item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+    item: pytest.Item,
+    call: pytest.CallInfo[None],
+    report: pytest.TestReport,
+    is_check: Callable[[pytest.Item], bool],
 ) -> pytest.TestReport:
     """The report, with the declaration as its property `DECLARED`, or failed if there is none.
 
     Only for checks of the kit; an author's own may be skipped for whatever reason.
     """
-    from modelbay.testing.conformance.kit import is_check  # it needs `DeclaredLack`'s module
-
     if not report.skipped or hasattr(report, "wasxfail") or not is_check(item):
         return report
     error = None if call.excinfo is None else call.excinfo.value
@@ -46,10 +47,17 @@ def judged(
 
 
 class Judge:
-    """The same for every run of pytest that has a class of the kit."""
+    """The same for every run of pytest that has a class of the kit.
+
+    Args:
+        is_check: Tells the kit's tests from others.
+    """
+
+    def __init__(self, is_check: Callable[[pytest.Item], bool]) -> None:
+        self._is_check = is_check
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        return judged(item, call, (yield))
+        return judged(item, call, (yield), self._is_check)
