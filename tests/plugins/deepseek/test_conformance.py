@@ -21,6 +21,7 @@ class _Of:
             yield made
 
 
+@pytest.mark.soak
 class TestClassic(_Of, ProviderConformance):
     """The list of before September 2026: ids, and nothing else."""
 

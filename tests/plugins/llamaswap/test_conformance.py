@@ -28,18 +28,21 @@ class TestHead(_Of, ProviderConformance, SoakChecks):
     """The newest: five changes after v250."""
 
 
+@pytest.mark.soak
 class TestTyping(_Of, ProviderConformance):
     """The same, with ``sendLoadingState``: every cold stream begins with its text."""
 
     loading_state = True
 
 
+@pytest.mark.soak
 class TestV217(_Of, ProviderConformance):
     """The last of the old server: errors are text, and what starts is not listed."""
 
     dialect = "v217"
 
 
+@pytest.mark.soak
 class TestV160(_Of, ProviderConformance):
     """Before one model could be unloaded, before images, and before keys."""
 

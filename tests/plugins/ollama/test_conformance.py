@@ -20,12 +20,14 @@ class _Of:
             yield made
 
 
+@pytest.mark.soak
 class TestOld(_Of, ProviderConformance):
     """Before the list said what a model can do."""
 
     version = "0.12.11"
 
 
+@pytest.mark.soak
 class TestNative(_Of, ProviderConformance):
     """Two chat paths."""
 

@@ -30,18 +30,21 @@ class TestOpenAI(_Of, ProviderConformance, SoakChecks):
     personality = "openai"
 
 
+@pytest.mark.soak
 class TestVLLM(_Of, ProviderConformance):
     """Recognised by its list; one look more."""
 
     personality = "vllm"
 
 
+@pytest.mark.soak
 class TestLMStudio(_Of, ProviderConformance):
     """Loads on demand; unknown paths answer 200; one look more."""
 
     personality = "lmstudio"
 
 
+@pytest.mark.soak
 class TestOpenRouter(_Of, ProviderConformance):
     """A hosted service with comments in its streams."""
 
@@ -51,18 +54,21 @@ class TestOpenRouter(_Of, ProviderConformance):
 # The others differ in what they are asked besides the list, and in little else.
 
 
+@pytest.mark.soak
 class TestSGLang(_Of, DiscoveryChecks, ManagementChecks, FeatureChecks, MediaChecks):
     """Rankings without an object."""
 
     personality = "sglang"
 
 
+@pytest.mark.soak
 class TestTabbyAPI(_Of, DiscoveryChecks, ManagementChecks):
     """Tells the model in memory by a route of its own."""
 
     personality = "tabbyapi"
 
 
+@pytest.mark.soak
 class TestKoboldCpp(_Of, DiscoveryChecks, ManagementChecks):
     """Recognised by a header; two looks more."""
 
