@@ -250,7 +250,10 @@ def test_the_name_of_a_part_of_modelbay_is_refused_even_when_it_was_removed(
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("entry", importlib_metadata.entry_points(group="modelbay").names, ids=str)
+INSTALLED = sorted(importlib_metadata.entry_points(group="modelbay").names)
+
+
+@pytest.mark.parametrize("entry", INSTALLED)
 def test_no_kind_that_is_installed_can_be_had_again(
     entry: str, invoke: Invoke, tmp_path: Path
 ) -> None:
