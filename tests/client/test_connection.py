@@ -11,7 +11,7 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelbay.client.connection import BUFFER_LIMIT, HEAD_LIMIT
+from modelbay.client.connection import BUFFER_LIMIT, HEAD_LIMIT, Connection
 from modelbay.client.http import open_stream, read_body
 from modelbay.context import ProviderContext
 from modelbay.errors import (
@@ -424,3 +424,23 @@ def test_it_works_on_uvloop_too() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(run()) == [b"hello"] * 3
+
+
+class Forgetful(asyncio.Transport):
+    """As asyncio's is once its last bytes went out after it was closed: without a loop."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def abort(self) -> None:
+        raise AttributeError("call_soon")
+
+
+async def test_a_connection_that_is_lost_can_still_be_closed() -> None:
+    connection = Connection(asyncio.get_running_loop())
+    connection.connection_made(Forgetful())
+    connection.connection_lost(None)
+
+    connection.close()
+
+    assert not connection.is_open

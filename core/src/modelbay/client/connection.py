@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
         "_fields_size",
         "_head_size",
         "_is_head",
+        "_is_lost",
         "_loop",
         "_parser",
         "_paused",
@@ -80,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._paused = False
+        self._is_lost = False
         self._reset("")
 
     def _reset(self, method: str) -> None:
@@ -160,6 +162,7 @@ class Connection(asyncio.Protocol):
             reason = str(exc) if exc is not None else "the server closed it"
             self.broken = ConnectionBrokenError(reason)
         self.reusable = False
+        self._is_lost = True
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._wake()
@@ -235,7 +238,8 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close at once; the server sees the connection go."""
         self.reusable = False
-        if self.transport is not None:
+        # One that is lost cannot be aborted: asyncio's transport has forgotten its loop by then.
+        if self.transport is not None and not self._is_lost:
             self.transport.abort()
 
     @property

@@ -136,12 +136,13 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Forget what is buffered and close."""
-        if self._transport is not None:
+        # One that is lost cannot be aborted: asyncio's transport has forgotten its loop by then.
+        if self._transport is not None and not self.lost.is_set():
             self._transport.abort()
 
     def reset(self) -> None:
         """Close with RST: the client gets ECONNRESET."""
-        if self._transport is None:
+        if self._transport is None or self.lost.is_set():
             return
         raw = self._transport.get_extra_info("socket")
         if raw is not None and not self.gone.is_set():
