@@ -103,7 +103,9 @@ def test_a_program_of_another_kind_finds_the_relay_in_a_variable(
 ) -> None:
     code = (
         "import os, urllib.request as r;"
-        "print(r.urlopen(os.environ['MODELBAY_RELAY_DESK'] + '/models').status)"
+        "answer = r.urlopen(os.environ['MODELBAY_RELAY_DESK'] + '/models');"
+        "answer.read();"  # who leaves before the end is recorded as one who left
+        "print(answer.status)"
     )
     done = installation.run("record", "-o", "there", "--", sys.executable, "-c", code)
 
