@@ -1,6 +1,7 @@
 """What all tests share: the event loop they run in, and a look at what they leave behind."""
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterator
 
@@ -11,8 +12,11 @@ from modelbay.testing.conformance.kit import is_check
 from modelbay.testing.conformance.ruling import DECLARED, judged
 from modelbay.testing.simulator import Simulator
 
-# No time limit for one example: the machine may be busy. No folder of examples in the checkout.
-settings.register_profile("modelbay", deadline=None, database=None)
+# No time limit for one example: the machine may be busy. No folder of examples in the checkout. A
+# change is judged by the same examples each time; with MODELBAY_SEARCH set, new ones are looked for.
+settings.register_profile(
+    "modelbay", deadline=None, database=None, derandomize="MODELBAY_SEARCH" not in os.environ
+)
 settings.load_profile("modelbay")
 
 _TICKS = 20  # turns of the loop in which what a test has closed or cancelled may end

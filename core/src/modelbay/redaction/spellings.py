@@ -119,4 +119,5 @@ def _escape(char: str) -> str:
         f"%(?:25){{0,4}}(?i:{byte:02x})" for byte in char.encode("utf-8", "surrogatepass")
     )
     blank = r"|\+" if char == " " else ""
-    return rf"(?:{re.escape(char)}|\\{{1,{_DEEPEST}}}(?:{'|'.join(backslashed)})|{percent}{blank})"
+    # As it is comes last: an escaped percent sign begins with one, and would be left half seen.
+    return rf"(?:\\{{1,{_DEEPEST}}}(?:{'|'.join(backslashed)})|{percent}|{re.escape(char)}{blank})"
