@@ -158,14 +158,15 @@ def test_removing_the_last_key_opens_no_server_that_others_reach() -> None:
         def current(self) -> tuple[()]:
             return ()
 
+    from modelbay_gateway.head import Head
     from modelbay_gateway.refusal import Refused
     from modelbay_gateway.security import Guard
 
     access = Access(bind="0.0.0.0", keys=Gone(Path("none"), clock=Clock()))
-    scope = {"headers": [], "client": ("10.0.0.9", 1)}
+    scope = {"client": ("10.0.0.9", 1)}
 
     with pytest.raises(Refused) as caught:
-        Guard(access, Limits()).admit(scope, "chat")
+        Guard(access, Limits()).admit(scope, Head(()), "chat")
     assert caught.value.refusal.status == 401
 
 

@@ -86,7 +86,15 @@ class Admission:
 
     @asynccontextmanager
     async def place(self, provider_id: str, client: str) -> AsyncIterator[None]:
-        """Hold a place for as long as the block runs.
+        """Hold a place for as long as the block runs; errors as in `enter`."""
+        await self.enter(provider_id, client)
+        try:
+            yield
+        finally:
+            self.leave(provider_id)
+
+    async def enter(self, provider_id: str, client: str) -> None:
+        """Take a place; whoever has one gives it back with `leave`.
 
         Raises:
             RateLimitedError: This client has too many requests waiting already (429).
@@ -99,10 +107,6 @@ class Admission:
             gate.active += 1
         else:
             await self._wait(gate, provider_id, client)
-        try:
-            yield
-        finally:
-            self._leave(gate, provider_id)
 
     async def _wait(self, gate: _Gate, provider_id: str, client: str) -> None:
         """Return with a place taken."""
@@ -132,7 +136,7 @@ class Admission:
                 await turn
         except BaseException as exc:
             if turn.done() and not turn.cancelled():
-                self._leave(gate, provider_id)  # the place came in the moment the wait ended
+                self.leave(provider_id)  # the place came in the moment the wait ended
             else:
                 gate.waiting -= 1
                 self._forget(gate, client, turn)
@@ -145,8 +149,9 @@ class Admission:
                 ) from None
             raise
 
-    def _leave(self, gate: _Gate, provider_id: str) -> None:
+    def leave(self, provider_id: str) -> None:
         """Give the place to the next client's oldest request, or back."""
+        gate = self._gates[provider_id]
         while gate.queues:
             client, queue = gate.queues.popitem(last=False)
             turn = queue.popleft()
@@ -158,7 +163,7 @@ class Admission:
                 return
         gate.active -= 1
         if not gate.active:
-            self._gates.pop(provider_id, None)
+            del self._gates[provider_id]
 
     @staticmethod
     def _forget(gate: _Gate, client: str, turn: "asyncio.Future[None]") -> None:

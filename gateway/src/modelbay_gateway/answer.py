@@ -9,8 +9,8 @@ from typing import Protocol
 from modelbay.errors import ModelbayError
 from modelbay.host.streams import EventStream
 from modelbay.models.events import Finish, Notice, Status, StreamEvent
-from modelbay_gateway.bay import Bay
-from modelbay_gateway.call import Call, Header, ended, gone_away
+from modelbay_gateway.bay import Asking, Bay
+from modelbay_gateway.call import Call, Header, ended
 from modelbay_gateway.refusal import Refusal, Refused, internal, of_error
 
 log = logging.getLogger("modelbay.gateway")
@@ -62,6 +62,7 @@ class Answer:
         "_failure",
         "_finished",
         "_heartbeat_s",
+        "_is_gone",
         "_last",
         "_loop",
         "_parts",
@@ -88,6 +89,7 @@ class Answer:
         self._size = 0
         self._begun = False
         self._finished = False
+        self._is_gone = False
         self._failure: Refusal | None = None
         self._drained: asyncio.Future[None] | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -119,14 +121,14 @@ class Answer:
             Failed: It failed before anything was sent.
         """
         self._pump = pump = self._loop.create_task(self._fill(opened, context_window))
-        gone = self._loop.create_task(gone_away(self._call.receive))
         pump.add_done_callback(self._woken)
-        gone.add_done_callback(self._woken)
+        presence = self._call.presence
+        presence.watch(self._leave)
         self.bay.answers.add(self)
         self._timer = self._loop.call_later(self._heartbeat_s, self._beat)
         started = False
         try:
-            while not gone.done():
+            while not self._is_gone:
                 done = pump.done()
                 if not (done or self.is_silent or (self._parts if started else self._begun)):
                     await self._sleep()
@@ -148,7 +150,9 @@ class Answer:
         finally:
             self._timer.cancel()
             self.bay.answers.discard(self)
-            await ended(pump, gone)
+            presence.unwatch(self._leave)
+            if not pump.done():
+                await ended(pump)
 
     def _head(self, headers: Sequence[Header]) -> dict[str, object]:
         return {
@@ -169,9 +173,12 @@ class Answer:
     ) -> None:
         """Encode what comes, until it ends; a failure is kept for the one who sends."""
         encode, parts = self._encoder.encode, self._parts
+        asking = opened if isinstance(opened, Asking) else None
         try:
             async with opened as events:
                 async for event in events:
+                    if asking is not None:
+                        asking.saw(event)
                     data = encode(event)
                     if data:
                         parts.append(data)
@@ -220,6 +227,10 @@ class Answer:
     def _woken(self, _: object = None) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+    def _leave(self) -> None:
+        self._is_gone = True
+        self._woken()
 
     def _beat(self) -> None:
         """One timer for the whole answer: moved when it goes off, not with every event."""

@@ -1,13 +1,14 @@
 """The ASGI application: the surfaces' routes behind the guard, and every failure in their words."""
 
 import logging
+import random
 import re
-import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import NamedTuple
 
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route, Router
-from starlette.types import Message, Receive, Scope, Send
+from starlette.routing import BaseRoute, Match, Route, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from modelbay.errors import ModelbayError
 from modelbay_gateway import front
@@ -15,12 +16,14 @@ from modelbay_gateway.answer import Failed
 from modelbay_gateway.anthropic.surface import SURFACE as ANTHROPIC
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import NO_CONTENT, Call, Caller, Gone
+from modelbay_gateway.head import Head
+from modelbay_gateway.metering import Meter
 from modelbay_gateway.ollama.surface import SURFACE as OLLAMA
 from modelbay_gateway.openai.surface import SURFACE as OPENAI
-from modelbay_gateway.own.metering import metered
 from modelbay_gateway.own.surface import SURFACE as OWN
 from modelbay_gateway.page.surface import SURFACE as PAGE
 from modelbay_gateway.refusal import Refusal, Refused, internal, of_error
+from modelbay_gateway.scopes import Need
 from modelbay_gateway.security import Access, Guard
 from modelbay_gateway.surface import Header, Surface
 
@@ -34,6 +37,14 @@ _NOBODY = Caller("", frozenset())  # until the guard has said who it is
 _DOUBLED = re.compile(r"^/v1(?:/v1)+(?=/|$)")  # a base that ends in /v1, and a path that begins so
 
 
+class _Place(NamedTuple):
+    """What answers at a path, whose words it is in, and what it asks of a client."""
+
+    answer: ASGIApp
+    surface: Surface
+    needs: Need | None
+
+
 class Gateway:
     """One gateway, as an ASGI application.
 
@@ -45,17 +56,15 @@ class Gateway:
         self, bay: Bay, access: Access | None = None, surfaces: Sequence[Surface] = SURFACES
     ) -> None:
         self.bay = bay
-        self._meter = metered(bay)
         self.guard = Guard(access or Access(), bay.limits)
         self._surfaces = (*surfaces, front.SURFACE)
         self._by_prefix = sorted(
             ((prefix, surface) for surface in self._surfaces for prefix in surface.prefixes),
             key=lambda item: -len(item[0]),
         )
-        self._router = Router(
-            [route for surface in self._surfaces for route in surface.routes(bay)],
-            redirect_slashes=False,
-        )
+        routes = [route for surface in self._surfaces for route in surface.routes(bay)]
+        self._router = Router(routes, redirect_slashes=False)
+        self._plain = dict(self._plain_places(routes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -70,17 +79,48 @@ class Gateway:
                 return surface
         return front.SURFACE
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = uuid.uuid4().hex
-        path = _tidy(scope["path"])
-        scope = {**scope, "path": path, "app": self}
+    def _plain_places(
+        self, routes: Iterable[BaseRoute]
+    ) -> Iterable[tuple[tuple[str, str], _Place]]:
+        """The places that a method and a path alone lead to, so that nobody has to search.
+
+        A route with parameters, or one that looks at headers, may come before.
+        """
+        found: set[tuple[str, str]] = set()
+        others: list[Route] = []
+        for route in routes:
+            if not isinstance(route, Route):
+                return
+            if type(route) is not Route or route.param_convertors:
+                others.append(route)
+            elif not any(other.path_regex.match(route.path) for other in others):
+                for method in (route.methods or set()) - {"OPTIONS"}:
+                    if (method, route.path) not in found:
+                        found.add((method, route.path))
+                        surface = self.surface(route.path)
+                        needs = surface.needs(method, route.path)
+                        yield (method, route.path), _Place(route.app, surface, needs)
+
+    def _place(self, method: str, path: str) -> _Place:
         surface = self.surface(path)
-        measured = self._meter.counted(send, surface.name)
-        out = _Out(measured, [(b"x-request-id", request_id.encode())])
+        return _Place(self._router, surface, surface.needs(method, path))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = f"{random.getrandbits(128):032x}"
+        method, path = scope["method"], scope["path"]
+        place = self._plain.get((method, path))
+        if place is None:
+            path = _tidy(path)
+            place = self._place(method, path)
+        surface = place.surface
+        scope = {**scope, "path": path, "app": self, "router": self._router, "path_params": {}}
+        out = _Out(send, [(b"x-request-id", request_id.encode())], self.bay.meter, surface.name)
+        head = Head(scope["headers"])
         call = Call(
             scope,
             receive,
             out,
+            head,
             _NOBODY,
             request_id,
             body_limit=self.bay.limits.body_bytes,
@@ -88,14 +128,14 @@ class Gateway:
         )
         scope["modelbay.call"] = call
         try:
-            out.headers += self.guard.cors(scope)
-            if scope["method"] == "OPTIONS":
-                headers = self.guard.preflight(scope)
+            out.headers += self.guard.cors(head)
+            if method == "OPTIONS":
+                headers = self.guard.preflight(scope, head)
                 await call.reply(b"", status=NO_CONTENT, headers=headers)
                 return
-            self.guard.check_head(scope)
-            call.caller = self.guard.admit(scope, surface.needs(scope["method"], path))
-            await self._router(scope, receive, out)
+            self.guard.check_head(scope, head)
+            call.caller = self.guard.admit(scope, head, place.needs)
+            await place.answer(scope, receive, out)
         except Gone:
             pass
         except Exception as exc:
@@ -124,20 +164,23 @@ class Gateway:
 
 
 class _Out:
-    """The server's ``send``, with the headers that every answer has."""
+    """The server's ``send``, with the headers that every answer has; counts answers."""
 
-    __slots__ = ("_send", "has_started", "headers")
+    __slots__ = ("_meter", "_send", "_surface", "has_started", "headers")
 
-    def __init__(self, send: Send, headers: list[Header]) -> None:
+    def __init__(self, send: Send, headers: list[Header], meter: Meter, surface: str) -> None:
         self._send = send
+        self._meter = meter
+        self._surface = surface
         self.headers = headers
         self.has_started = False
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.has_started = True
+            self._meter.answers[self._surface, message["status"]] += 1
             message = {**message, "headers": [*message["headers"], *self.headers]}
-        await self._send(message)
+        return self._send(message)
 
 
 def _tidy(path: str) -> str:

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
 
 from modelbay.errors import BackendBusyError, UnknownModelError
 from modelbay.host.host import Host
@@ -25,11 +27,15 @@ from modelbay.models.media import (
 )
 from modelbay_gateway.admission import Admission
 from modelbay_gateway.limits import Limits
+from modelbay_gateway.metering import Meter, Question
+from modelbay_gateway.metering import Task as Asked
 from modelbay_gateway.style import Style
 
 if TYPE_CHECKING:
     from modelbay.state.store import StateStore
     from modelbay_gateway.call import Interruptible
+
+T = TypeVar("T")
 
 
 class Bay:
@@ -57,6 +63,7 @@ class Bay:
         self.limits = limits or Limits()
         self.style = style or Style()
         self.admission = Admission(self.limits)
+        self.meter = Meter(clock)
         self.clock = clock
         self.wall_clock = wall_clock
         self.started_at = int(wall_clock())  # models have no date of their own
@@ -158,65 +165,61 @@ class Bay:
 
     # --- asking ----------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def chat(
-        self, model: ModelInfo, request: ChatRequest, client: str
-    ) -> AsyncIterator[EventStream[StreamEvent]]:
+    def chat(self, model: ModelInfo, request: ChatRequest, client: str) -> "Asking":
         """One chat turn at its provider, as soon as there is a place; errors are raised.
 
         Args:
             client: Who asks; places go round the clients.
         """
-        asked = request.model_copy(update={"model": model.id})
-        async with (
-            self.admission.place(model.ref.provider_id, client),
-            self.host.stream(asked) as events,
-        ):
-            yield events
+        if request.model != model.id:
+            request = request.model_copy(update={"model": model.id})
+        return Asking(self, model, "chat", client, partial(self.host.stream, request))
 
     async def chat_result(self, model: ModelInfo, request: ChatRequest, client: str) -> ChatResult:
         """The same, folded into one result."""
-        fold = Fold()
-        async with self.chat(model, request, client) as events:
-            async for event in events:
-                fold.add(event)
-        return fold.result(model.ref)
+        return await _folded(self.chat(model, request, client), model)
 
-    @asynccontextmanager
-    async def complete(
-        self, model: ModelInfo, request: CompleteRequest, client: str
-    ) -> AsyncIterator[EventStream[StreamEvent]]:
+    def complete(self, model: ModelInfo, request: CompleteRequest, client: str) -> "Asking":
         """Continue a raw prompt."""
-        asked = request.model_copy(update={"model": model.id})
-        async with (
-            self.admission.place(model.ref.provider_id, client),
-            self.host.complete(asked) as events,
-        ):
-            yield events
+        request = request.model_copy(update={"model": model.id})
+        return Asking(self, model, "complete", client, partial(self.host.complete, request))
 
     async def complete_result(
         self, model: ModelInfo, request: CompleteRequest, client: str
     ) -> ChatResult:
         """The same, folded into one result."""
-        fold = Fold()
-        async with self.complete(model, request, client) as events:
-            async for event in events:
-                fold.add(event)
-        return fold.result(model.ref)
+        return await _folded(self.complete(model, request, client), model)
 
     async def embed(self, model: ModelInfo, request: EmbedRequest, client: str) -> EmbedResult:
-        async with self.admission.place(model.ref.provider_id, client):
-            return await self.host.embed(request.model_copy(update={"model": model.id}))
+        request = request.model_copy(update={"model": model.id})
+        return await self._answered(model, "embed", client, partial(self.host.embed, request))
 
     async def rerank(self, model: ModelInfo, request: RerankRequest, client: str) -> RerankResult:
-        async with self.admission.place(model.ref.provider_id, client):
-            return await self.host.rerank(request.model_copy(update={"model": model.id}))
+        request = request.model_copy(update={"model": model.id})
+        return await self._answered(model, "rerank", client, partial(self.host.rerank, request))
 
     async def generate_image(
         self, model: ModelInfo, request: ImageRequest, client: str
     ) -> ImageResult:
-        async with self.admission.place(model.ref.provider_id, client):
-            return await self.host.generate_image(request.model_copy(update={"model": model.id}))
+        request = request.model_copy(update={"model": model.id})
+        ask = partial(self.host.generate_image, request)
+        return await self._answered(model, "generate_image", client, ask)
+
+    async def _answered(
+        self, model: ModelInfo, task: Asked, client: str, ask: Callable[[], Awaitable[T]]
+    ) -> T:
+        provider_id = model.ref.provider_id
+        async with self.admission.place(provider_id, client):
+            question = Question(self.meter, provider_id, task)
+            try:
+                result = await ask()
+            except BaseException as exc:
+                question.ended(exc)
+                raise
+            question.outcome = "ok"
+            question.usage = getattr(result, "usage", None)
+            question.ended()
+            return result
 
     # --- managing --------------------------------------------------------------------------------
 
@@ -246,6 +249,66 @@ class Bay:
         if self._looking is not None and not self._looking.done():
             self._looking.cancel()
             await asyncio.wait([self._looking])
+
+
+class Asking:
+    """One question whose answer is streamed: ``async with bay.chat(...) as events``.
+
+    It holds its place at the provider, and is counted, for as long as the block runs. Whoever reads
+    the events shows it each one: ``asking.saw(event)``.
+    """
+
+    __slots__ = ("_bay", "_client", "_open", "_provider_id", "_question", "_stream", "_task", "saw")
+
+    def __init__(
+        self,
+        bay: Bay,
+        model: ModelInfo,
+        task: Asked,
+        client: str,
+        opened: Callable[[], EventStream[StreamEvent]],
+    ) -> None:
+        self._bay = bay
+        self._client = client
+        self._task: Asked = task
+        self._provider_id = model.ref.provider_id
+        self._open = opened
+
+    async def __aenter__(self) -> EventStream[StreamEvent]:
+        bay, provider_id = self._bay, self._provider_id
+        await bay.admission.enter(provider_id, self._client)
+        self._question = question = Question(bay.meter, provider_id, self._task)
+        self.saw = question.saw
+        try:
+            self._stream = self._open()
+        except BaseException as exc:
+            self._left(exc)
+            raise
+        return self._stream
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            self._left(error)
+
+    def _left(self, error: BaseException | None) -> None:
+        self._question.ended(error)
+        self._bay.admission.leave(self._provider_id)
+
+
+async def _folded(asking: Asking, model: ModelInfo) -> ChatResult:
+    fold = Fold()
+    async with asking as events:
+        async for event in events:
+            asking.saw(event)
+            fold.add(event)
+    return fold.result(model.ref)
 
 
 def _going() -> BackendBusyError:

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
 from modelbay.errors import ModelbayError
+from modelbay_gateway.head import Head
+from modelbay_gateway.presence import PRESENCE, Listening, Presence
 from modelbay_gateway.refusal import Refused
 
 T = TypeVar("T")
@@ -46,18 +48,30 @@ class Interruptible(Protocol):
 
 
 class _Attended:
-    """Work whose result a client waits for."""
+    """Work whose result a client waits for, and that ends early where nobody does any more."""
 
-    __slots__ = ("_task", "error")
+    __slots__ = ("_cancelled", "_task", "end")
 
-    def __init__(self, task: "asyncio.Future[Any]") -> None:
+    def __init__(self, task: "asyncio.Task[Any]") -> None:
         self._task = task
-        self.error: ModelbayError | None = None
+        self._cancelled = task.cancelling()
+        self.end: Exception | None = None
 
     def interrupt(self, error: ModelbayError) -> None:
-        if not self._task.done():
-            self.error = error
+        self._cancel(error)
+
+    def leave(self) -> None:
+        self._cancel(Gone())
+
+    def _cancel(self, end: Exception) -> None:
+        if self.end is None:
+            self.end = end
             self._task.cancel()
+
+    def check(self) -> None:
+        """Raise what it was ended by, unless somebody else has cancelled the task too."""
+        if self.end is not None and self._task.uncancel() <= self._cancelled:
+            raise self.end from None
 
 
 @dataclass(slots=True)
@@ -65,6 +79,7 @@ class Call:
     """One request on its way through a route; the application makes it.
 
     Attributes:
+        head: Its headers.
         body_limit: Bytes its body may have.
         running: Where work is kept that can be ended early.
     """
@@ -72,11 +87,11 @@ class Call:
     scope: Scope
     receive: Receive
     send: Send
+    head: Head
     caller: Caller
     request_id: str
     body_limit: int
     running: set[Interruptible]
-    _headers: dict[bytes, bytes] | None = field(default=None, init=False)
 
     @property
     def method(self) -> str:
@@ -103,19 +118,14 @@ class Call:
         return value
 
     def header(self, name: bytes) -> str | None:
-        """A header by its name in small letters; the first one, if there are several.
+        """A header by its name in small letters; the first one, if there are several."""
+        return self.head.first(name)
 
-        As UTF-8 where it is that, like a path; browsers send Latin-1.
-        """
-        if self._headers is None:
-            self._headers = dict(reversed(self.scope["headers"]))
-        value = self._headers.get(name)
-        if value is None:
-            return None
-        try:
-            return value.decode().strip()
-        except UnicodeDecodeError:
-            return value.decode("latin-1").strip()
+    @property
+    def presence(self) -> Presence:
+        """Whether its client is still there; asked once its body has been read."""
+        found: Presence | None = self.scope.get(PRESENCE)
+        return Listening(self.receive) if found is None else found
 
     async def body(self) -> bytes:
         """The whole body.
@@ -152,20 +162,21 @@ class Call:
             Gone: It went away, and the work is cancelled.
             ModelbayError: The server was told to stop, and cannot wait any longer.
         """
-        task = asyncio.ensure_future(work)
-        gone = asyncio.ensure_future(gone_away(self.receive))
-        running = _Attended(task)
-        self.running.add(running)
+        task = asyncio.current_task()
+        assert task is not None  # a server answers each request in one
+        attended, presence = _Attended(task), self.presence
+        self.running.add(attended)
+        presence.watch(attended.leave)
         try:
-            await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-            if running.error is not None:
-                raise running.error
-            if not task.done():
-                raise Gone
-            return task.result()
+            result = await work
+        except BaseException:
+            attended.check()
+            raise
         finally:
-            self.running.discard(running)
-            await ended(task, gone)
+            presence.unwatch(attended.leave)
+            self.running.discard(attended)
+        attended.check()
+        return result
 
     async def reply(
         self,
@@ -192,12 +203,6 @@ def too_large(limit: int) -> Refused:
         f"the body is larger than {limit} bytes",
         hint="send less, or start the server with a larger --max-body",
     )
-
-
-async def gone_away(receive: Receive) -> None:
-    """Return when the client has gone; for after its body has been read."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def ended(*tasks: "asyncio.Future[Any]") -> None:

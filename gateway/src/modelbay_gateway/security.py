@@ -9,6 +9,7 @@ import ipaddress
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import Scope as AsgiScope
@@ -16,12 +17,14 @@ from starlette.types import Scope as AsgiScope
 from modelbay.errors import ConfigError
 from modelbay_gateway.call import KEY_PREFIX, Caller, Header, too_large
 from modelbay_gateway.client_keys import ClientKey, ClientKeys, digest, match
+from modelbay_gateway.head import Head
 from modelbay_gateway.limits import Limits
 from modelbay_gateway.refusal import Refused
 from modelbay_gateway.scopes import EVERY_SCOPE, Need
 
 log = logging.getLogger("modelbay.gateway")
 
+_HOST_LENGTH = 300  # a name has at most 253 characters, and a port five
 _CORS_METHODS = b"GET, POST, PUT, DELETE, OPTIONS, HEAD"
 _CORS_EXPOSED = (
     b"x-request-id, request-id, retry-after, retry-after-ms, x-should-retry,"
@@ -84,6 +87,7 @@ class Access:
             )
 
 
+@lru_cache(maxsize=16)
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches a server that listens there."""
     if host == "localhost":
@@ -116,9 +120,9 @@ class Guard:
         self._hosts = frozenset(name.lower() for name in access.hosts) | {access.bind.lower()}
         self._origins = frozenset(origin.lower().rstrip("/") for origin in access.origins)
 
-    def cors(self, scope: AsgiScope) -> list[Header]:
+    def cors(self, head: Head) -> list[Header]:
         """The headers that let an allowed page read the answer; empty for all others."""
-        origin = _only(scope, b"origin")
+        origin = head.only(b"origin")
         if origin is None or not self._is_allowed(origin):
             return [(b"vary", b"Origin")] if self._origins else []
         return [
@@ -127,45 +131,42 @@ class Guard:
             (b"vary", b"Origin"),
         ]
 
-    def preflight(self, scope: AsgiScope) -> list[Header]:
+    def preflight(self, scope: AsgiScope, head: Head) -> list[Header]:
         """The headers of an answer to OPTIONS.
 
         Raises:
             Refused: It comes from a foreign page.
         """
-        self.check_head(scope)
-        if _only(scope, b"access-control-request-method") is None:
+        self.check_head(scope, head)
+        if head.only(b"access-control-request-method") is None:
             return [(b"allow", _CORS_METHODS)]
-        wanted = (_only(scope, b"access-control-request-headers") or "").encode("latin-1")
+        wanted = (head.only(b"access-control-request-headers") or "").encode("latin-1")
         sane = wanted if wanted and len(wanted) < 4096 and set(wanted) <= _HEADER_NAME else b""
         headers = [
             (b"access-control-allow-methods", _CORS_METHODS),
             (b"access-control-allow-headers", sane or _CORS_HEADERS),
             (b"access-control-max-age", b"86400"),
         ]
-        if _only(scope, b"access-control-request-private-network") == "true":
+        if head.only(b"access-control-request-private-network") == "true":
             headers.append((b"access-control-allow-private-network", b"true"))
         return headers
 
-    def check_head(self, scope: AsgiScope) -> None:
+    def check_head(self, scope: AsgiScope, head: Head) -> None:
         """Sizes, Host and Origin.
 
         Raises:
             Refused: One of them is wrong.
         """
-        headers = scope["headers"]
-        size = sum(len(name) + len(value) for name, value in headers) + len(
-            scope.get("raw_path") or b""
-        )
-        if size > self._limits.head_bytes or len(headers) > self._limits.headers:
+        size = head.size + len(scope.get("raw_path") or b"")
+        if size > self._limits.head_bytes or len(head.fields) > self._limits.headers:
             raise Refused(
                 "headers_too_large",
                 f"at most {self._limits.headers} headers of {self._limits.head_bytes} bytes"
                 " together are read",
             )
-        host = _only(scope, b"host")
+        host = head.only(b"host")
         self._check_host(host)
-        origin = _only(scope, b"origin")
+        origin = head.only(b"origin")
         if origin is not None and not self._is_allowed(origin) and not _is_same(origin, host):
             raise Refused(
                 "foreign_origin",
@@ -174,15 +175,15 @@ class Guard:
                 if origin == "null"
                 else f"modelbay serve --allow-origin {origin[:100]}",
             )
-        if origin is None and "*" not in self._origins and _is_foreign(scope):
+        if origin is None and "*" not in self._origins and _is_foreign(scope, head):
             raise Refused(
                 "foreign_origin",
                 "pages of other sites may not use this server",
                 hint="modelbay serve --allow-origin ORIGIN",
             )
-        self._check_length(_only(scope, b"content-length"))
+        self._check_length(head.only(b"content-length"))
 
-    def admit(self, scope: AsgiScope, needed: Need | None) -> Caller:
+    def admit(self, scope: AsgiScope, head: Head, needed: Need | None) -> Caller:
         """Who asks, once it is clear that they may.
 
         Args:
@@ -207,7 +208,7 @@ class Guard:
                 "all client keys were removed, and this server still asks for one",
                 "modelbay serve keys add NAME   # or start the server anew",
             )
-        given = list(_credentials(scope))
+        given = list(_credentials(head))
         known = next((key for secret in given if (key := match(secret, keys))), None)
         if known is None:
             raise _no_key("the API key is wrong" if given else "an API key is needed")
@@ -223,7 +224,7 @@ class Guard:
         access = self._access
         if host is None:
             return  # HTTP/1.0, and so no browser
-        name = _host_name(host)
+        name = _host_name(host) if len(host) <= _HOST_LENGTH else None
         if name is None:
             raise Refused("bad_host", "the Host header is no host", field="host")
         if name in self._hosts or _is_own(name):
@@ -256,23 +257,10 @@ def _no_key(message: str, hint: str = "send it as: Authorization: Bearer KEY") -
     )
 
 
-def _only(scope: AsgiScope, name: bytes) -> str | None:
-    """The value of a header that may stand once.
-
-    Raises:
-        Refused: It stands there with two values.
-    """
-    values = {value for key, value in scope["headers"] if key == name}
-    if len(values) > 1:
-        text = name.decode()
-        raise Refused("bad_host", f"the header {text} stands there more than once", field=text)
-    return values.pop().decode("latin-1").strip() if values else None
-
-
-def _credentials(scope: AsgiScope) -> list[str]:
+def _credentials(head: Head) -> list[str]:
     """The keys a request brings, ``Authorization`` first."""
     found: list[str] = []
-    for key, value in scope["headers"]:
+    for key, value in head.fields:
         text = value.decode("latin-1").strip()
         if key == b"authorization":
             scheme, _, secret = text.partition(" ")
@@ -283,6 +271,7 @@ def _credentials(scope: AsgiScope) -> list[str]:
     return found
 
 
+@lru_cache(maxsize=256)  # every request has one, and they are few; who sends many gains nothing
 def _host_name(host: str) -> str | None:
     """The name in a Host header, in small letters; ``None`` if it is none."""
     try:
@@ -296,6 +285,7 @@ def _host_name(host: str) -> str | None:
     return name.rstrip(".")
 
 
+@lru_cache(maxsize=256)
 def _is_own(name: str) -> bool:
     """A name that no stranger's DNS can lead here: an address, or ``localhost``."""
     if name == "localhost" or name.endswith(".localhost"):
@@ -307,15 +297,15 @@ def _is_own(name: str) -> bool:
     return True
 
 
-def _is_foreign(scope: AsgiScope) -> bool:
+def _is_foreign(scope: AsgiScope, head: Head) -> bool:
     """A page of another site asks, by an image or a script: browsers send no ``Origin`` with those.
 
     A link to the front page may stand anywhere.
     """
-    if _only(scope, b"sec-fetch-site") not in ("cross-site", "same-site"):
+    if head.only(b"sec-fetch-site") not in ("cross-site", "same-site"):
         return False
     is_link = scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
-    return not (is_link and _only(scope, b"sec-fetch-mode") == "navigate")
+    return not (is_link and head.only(b"sec-fetch-mode") == "navigate")
 
 
 def _is_same(origin: str, host: str | None) -> bool:

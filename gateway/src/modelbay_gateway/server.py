@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from modelbay.errors import ConfigError
 from modelbay_gateway.app import Gateway
 from modelbay_gateway.limits import Limits
+from modelbay_gateway.presence import PRESENCE, Presence
 
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that none is closed under them
 GRACE_S = 5  # after the streams were told to end, what their last bytes may take
@@ -144,6 +145,7 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self._presence = Presence(self.flow.resume_reading)
             if len(self.connections) > limits.connections:
                 self._refuse(503, "overloaded", "too many connections are open", "server_error")
                 return
@@ -152,6 +154,7 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
             super().connection_lost(exc)
+            self._presence.gone()
 
         def data_received(self, data: bytes) -> None:
             if self.transport.is_closing():
@@ -177,6 +180,7 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
 
         def on_headers_complete(self) -> None:
             self._is_open = False
+            self.scope[PRESENCE] = self._presence  # type: ignore[literal-required] # one of ours
             super().on_headers_complete()
             self.cycle.transport = _Lingering(self.transport, self._end)
             if _announced(self.headers) > limits.body_bytes:
@@ -244,6 +248,7 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
                 if cycle is not None and not self._is_open:
                     cycle.disconnected = True
                     cycle.message_event.set()
+                    self._presence.gone()
 
         def _is_answering(self) -> bool:
             """Something of an answer has been sent that a word of ours would break."""

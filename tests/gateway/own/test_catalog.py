@@ -9,6 +9,8 @@ from gateway.own.lab import Lab
 from gateway.serving import acme
 from modelbay.errors import BackendUnreachableError
 from modelbay.models.catalog_json import provider_json
+from modelbay_gateway.client_keys import ClientKey, digest
+from modelbay_gateway.security import Access
 
 
 def test_models_stand_grouped_by_provider_under_composite_ids(start: Start, raw: Raw) -> None:
@@ -128,7 +130,39 @@ def test_providers_say_what_they_can_be_asked_to_do(open_lab: Open) -> None:
                 "hints": {"pull": "put the file there"},
                 "active": 0,
                 "waiting": 0,
+                "address": None,
+                "loading_s": {},
             }
         ],
         "default_provider": "desk",
     }
+
+
+ADDRESSES = {
+    "plain": ("http://127.0.0.1:11434", "127.0.0.1:11434"),
+    "secret": ("http://user:pass-word@Desk.example:8080/v1?key=abc#d", "desk.example:8080"),
+    "cloud": ("https://api.example.com/v1", "api.example.com:443"),
+    "bare": ("http://lab", "lab:80"),
+    "six": ("http://[::1]:9000/", "[::1]:9000"),
+    "odd": ("http://lab:port", None),
+    "none": ("", None),
+}
+
+
+def test_who_may_manage_a_provider_is_told_its_host_and_port(start: Start, raw: Raw) -> None:
+    """S4-84: and nothing else of its address, where a password or a key may stand."""
+    configs = [pretend.config(id, baseUrl=url) for id, (url, _) in ADDRESSES.items()]
+    keys = [
+        ClientKey(name, frozenset((name,)), digest(f"a-key-for-{name}-0123456789"), 0)
+        for name in ("manage", "chat")
+    ]
+    client = raw(start(pretend.host(configs, acme=acme()), access=Access(given_keys=tuple(keys))))
+
+    told = {}
+    for name in ("manage", "chat"):
+        key = {"authorization": f"Bearer a-key-for-{name}-0123456789"}
+        found = client.get("/api/providers", headers=key).json()["providers"]
+        told[name] = {each["id"]: each["address"] for each in found}
+
+    assert told["manage"] == {id: address for id, (_, address) in ADDRESSES.items()}
+    assert told["chat"] == dict.fromkeys(ADDRESSES)

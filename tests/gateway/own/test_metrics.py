@@ -1,4 +1,4 @@
-"""Mirrors modelbay_gateway/own/metering.py and metrics.py, over real sockets."""
+"""Mirrors modelbay_gateway/metering.py and own/metrics.py, over real sockets."""
 
 import asyncio
 import re
@@ -17,7 +17,7 @@ from modelbay.errors import BackendBusyError, RateLimitedError
 from modelbay.models.chat import ChatRequest
 from modelbay.models.events import Finish, ReasoningDelta, StreamEvent, TextDelta, Usage
 from modelbay_gateway.limits import Limits
-from modelbay_gateway.own.metering import BOUNDS_S, Histogram
+from modelbay_gateway.metering import BOUNDS_S, Histogram
 
 LINE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)+)\})? (\S+)')
 CHAT = {"model": "desk/m", "messages": [{"role": "user", "content": "hi"}]}

@@ -85,7 +85,7 @@ GROW = """async ([text, size]) => {
         if (at % 3) reader.read();
         if (at % 2) reader.show();
     }
-    while (!reader.read(0));
+    while (!reader.read({ until: 0, nodes: 0 }));
     reader.end();
     for (const node of markdown(text)) other.append(node);
     return [html(box), html(other)];

@@ -26,7 +26,8 @@ async def chat(bay: Bay, call: Call) -> None:
     """Answer one chat turn, streamed or at once."""
     asked = decode_chat(await call.body(), routing=flags(call))
     request, notices = allowed(call.caller, asked.request)
-    asked = replace(asked, request=request, notices=(*asked.notices, *notices))
+    if notices:
+        asked = replace(asked, request=request, notices=(*asked.notices, *notices))
     conversation_id = asked_conversation(call, asked.conversation_id)
     turn = await resolve_turn(bay, conversation_id, asked.model, persist=asked.persist)
     model, name = turn.model, turn.name
@@ -74,7 +75,10 @@ def flags(call: Call) -> frozenset[str]:
     Raises:
         Refused: There are too many, or one is too long.
     """
-    names = [name.strip() for name in (call.header(b"x-agent-flags") or "").split(",")]
+    told = call.header(b"x-agent-flags")
+    if not told:
+        return frozenset()
+    names = [name.strip() for name in told.split(",")]
     found = frozenset(name for name in names if name)
     if len(found) > FLAGS or any(len(name) > FLAG_LENGTH for name in found):
         raise Refused(

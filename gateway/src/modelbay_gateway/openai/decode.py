@@ -73,7 +73,10 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
     ignored: list[str] = []
     model = fields.text("model") or None
     calls = Calls()
-    messages = [_message(each, calls, ignored) for each in fields.objects("messages")]
+    messages = [
+        _plain_message(each) or _message(Fields(each, f"messages[{index}]"), calls, ignored)
+        for index, each in enumerate(fields.items("messages") or ())
+    ]
     if not messages:
         raise fields.missing("messages")
     stream = fields.flag("stream") or False
@@ -166,6 +169,26 @@ def refuse_several(fields: Fields, name: str) -> None:
 
 
 # --- messages -------------------------------------------------------------------------------------
+
+
+def _plain_message(value: object) -> Message | None:
+    """A message of nothing but text, as nearly all are; there is nothing in it to check."""
+    if type(value) is not dict or len(value) != 2:
+        return None
+    role, content = value.get("role"), value.get("content")
+    if role not in ("system", "user", "assistant") or type(content) is not str:
+        return None
+    return Message.assembled(
+        {
+            "role": role,
+            "content": content,
+            "tool_calls": [],
+            "tool_call_id": None,
+            "name": None,
+            "reasoning": None,
+            "opaque": {},
+        }
+    )
 
 
 def _message(fields: Fields, functions: Calls, ignored: list[str]) -> Message:

@@ -1,5 +1,7 @@
 """``GET /api/models`` and ``GET /api/providers``: what there is, from the registry."""
 
+from urllib.parse import urlsplit
+
 import msgspec
 from pydantic import Field, TypeAdapter
 
@@ -11,7 +13,10 @@ from modelbay.models.frozen import Frozen
 from modelbay.models.manage import ActionName
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
+from modelbay_gateway.own.loading import loading_times
 from modelbay_gateway.own.reading import Query
+
+_PORTS = {"http": 80, "https": 443}
 
 
 class ModelCatalogProvider(Frozen):
@@ -43,6 +48,9 @@ class ProviderSummary(Frozen):
         actions: What it can be asked to do at ``/api/providers/{id}/manage``.
         hints: What to do instead, by the name of an action it cannot do.
         active, waiting: Requests at work there, and in the queue for it.
+        address: Where it is, as ``host:port``, without its path; told to a key that is good for
+            ``manage``, and ``None`` where there is no server.
+        loading_s: Seconds since this gateway first saw a model load or be downloaded, by ref.
     """
 
     id: str
@@ -58,6 +66,8 @@ class ProviderSummary(Frozen):
     hints: dict[ActionName, str]
     active: int
     waiting: int
+    address: str | None
+    loading_s: dict[str, float]
 
 
 class ProvidersResponse(Frozen):
@@ -84,12 +94,25 @@ async def models(bay: Bay, call: Call) -> None:
 
 
 async def providers(bay: Bay, call: Call) -> None:
-    """``GET /api/providers``; no address and no key of a provider stands in it."""
+    """``GET /api/providers``; no key of a provider stands in it, and no path of its address."""
     catalog = await bay.catalog()
+    times = loading_times(bay).look(catalog.models)
+    tells_address = "manage" in call.caller.scopes
     handles = {handle.id: handle for handle in bay.host.providers}
     found = ProvidersResponse(
         providers=tuple(
-            _summary(bay, entry, handles[entry.id], catalog.default_provider)
+            _summary(
+                bay,
+                entry,
+                handles[entry.id],
+                is_default=entry.id == catalog.default_provider,
+                address=_address(entry.base_url) if tells_address else None,
+                loading_s={
+                    model.id: round(times[model.id], 3)
+                    for model in entry.models
+                    if model.id in times
+                },
+            )
             for entry in catalog.providers
             if not entry.hidden
         ),
@@ -99,7 +122,13 @@ async def providers(bay: Bay, call: Call) -> None:
 
 
 def _summary(
-    bay: Bay, entry: ProviderEntry, handle: ProviderHandle, default: str | None
+    bay: Bay,
+    entry: ProviderEntry,
+    handle: ProviderHandle,
+    *,
+    is_default: bool,
+    address: str | None,
+    loading_s: dict[str, float],
 ) -> ProviderSummary:
     table = handle.table or CapabilityTable()
     return ProviderSummary(
@@ -109,11 +138,24 @@ def _summary(
         status=entry.status,
         problem=entry.problem,
         models=len(entry.models),
-        is_default=entry.id == default,
+        is_default=is_default,
         is_local=table.local,
         is_implicit=entry.implicit,
         actions=tuple(sorted(table.actions)),
         hints=table.hints,
         active=bay.admission.active(entry.id),
         waiting=bay.admission.waiting(entry.id),
+        address=address,
+        loading_s=loading_s,
     )
+
+
+def _address(base_url: str) -> str | None:
+    """Host and port; a name and a password before them, and a key behind them, stay out."""
+    try:
+        url = urlsplit(base_url)
+        port = url.port or _PORTS.get(url.scheme)
+    except ValueError:
+        return None
+    host = url.hostname or ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else None

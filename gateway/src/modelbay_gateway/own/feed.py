@@ -1,8 +1,9 @@
 """Server-sent events of our own: one JSON document each, whose ``type`` says what it is."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Literal, TypeVar, cast
 
 import msgspec
@@ -18,6 +19,8 @@ from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call, ended
 from modelbay_gateway.openai.encode import EVENT_STREAM, KEEP_ALIVE, to_json
 from modelbay_gateway.own.envelope import ErrorBody, refuse
+from modelbay_gateway.own.kept_settings import KeptSettings
+from modelbay_gateway.own.loading import loading_times
 from modelbay_gateway.refusal import Refusal
 
 E = TypeVar("E", bound=BaseModel)
@@ -31,7 +34,10 @@ class Ready(Frozen):
 
 
 class SettingsChange(Frozen):
-    """Somebody changed settings or favourites through this gateway: read them anew."""
+    """Somebody changed settings or favourites: read them anew.
+
+    Through this gateway they are told at once, by another program at the next heartbeat.
+    """
 
     type: Literal["settings"] = "settings"
 
@@ -103,26 +109,54 @@ async def events(bay: Bay, call: Call) -> None:
 async def _changes(bay: Bay) -> AsyncIterator[Ready | CatalogChange | SettingsChange]:
     settings = asyncio.Event()
     bay.settings_changed.add(settings)  # before it says so: nothing is missed in between
+    kept = KeptSettings(bay.store)
+    times = loading_times(bay)
     try:
+        await kept.look()
         yield Ready(generation=bay.host.catalog.generation)
-        async with bay.host.watch() as changes, closing(_with(aiter(changes), settings)) as both:
-            async for change in both:
-                yield change
+        pause = partial(asyncio.sleep, bay.limits.heartbeat_s)
+        with times.followed():
+            async with (
+                bay.host.watch() as changes,
+                closing(with_settings(aiter(changes), settings, kept, pause)) as both,
+            ):
+                async for change in both:
+                    if isinstance(change, CatalogChange) and change.id is not None:
+                        model = bay.host.registry.find(change.id)  # a slow reader's change is old
+                        times.hear(change.id, None if model is None else model.state)
+                    yield change
     finally:
         bay.settings_changed.discard(settings)
 
 
-async def _with(
-    changes: AsyncIterator[CatalogChange], settings: asyncio.Event
+async def with_settings(
+    changes: AsyncIterator[CatalogChange],
+    settings: asyncio.Event,
+    kept: KeptSettings,
+    pause: Callable[[], Awaitable[object]],
 ) -> AsyncIterator[CatalogChange | SettingsChange]:
+    """These changes, and those of the settings.
+
+    Args:
+        settings: Set by who changes them through this gateway.
+        kept: Looked at by the one who reads this, too.
+        pause: Waits between two looks whether another program has changed them.
+    """
     upcoming = asyncio.ensure_future(_next(changes))
     told = asyncio.ensure_future(settings.wait())
+    elsewhere = asyncio.ensure_future(kept.wait(pause))
     try:
         while True:
-            await asyncio.wait((upcoming, told), return_when=asyncio.FIRST_COMPLETED)
-            if told.done():
-                settings.clear()
-                told = asyncio.ensure_future(settings.wait())
+            waited = (upcoming, told, elsewhere)
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if told.done() or elsewhere.done():
+                if told.done():
+                    settings.clear()
+                    told = asyncio.ensure_future(settings.wait())
+                    await kept.look()
+                if elsewhere.done():
+                    elsewhere.result()
+                    elsewhere = asyncio.ensure_future(kept.wait(pause))
                 yield SettingsChange()
             if upcoming.done():
                 change = upcoming.result()
@@ -131,7 +165,7 @@ async def _with(
                 upcoming = asyncio.ensure_future(_next(changes))
                 yield change
     finally:
-        await ended(upcoming, told)
+        await ended(upcoming, told, elsewhere)
 
 
 async def _next(changes: AsyncIterator[CatalogChange]) -> CatalogChange | None:

@@ -6,7 +6,7 @@ from modelbay_gateway.answer import Answer
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.front import VERSION
-from modelbay_gateway.own.metering import BOUNDS_S, Histogram, Meter, metered
+from modelbay_gateway.metering import BOUNDS_S, Histogram, Meter
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -19,7 +19,7 @@ Sample = tuple[Mapping[str, str], float]
 
 async def metrics(bay: Bay, call: Call) -> None:
     """Counts since the start, and how things stand now. Asks no provider."""
-    await call.reply(written(bay, metered(bay)).encode(), content_type=CONTENT_TYPE)
+    await call.reply(written(bay, bay.meter).encode(), content_type=CONTENT_TYPE)
 
 
 def written(bay: Bay, meter: Meter) -> str:

@@ -1,17 +1,24 @@
 import { MarkdownReader } from "./markdown.js";
 
-const SLICE_MS = 4; // of work at a time, for the layout of it takes several times as long
+// What a frame has time for: to lay nodes out takes several times as long as to make them.
+const WORK_MS = 4;
+const NODES = 400;
 const PAUSE_MS = 40;
 
-let sliceEnd = 0;
+let left = null;
 
-/** Until when the task that runs now may work, however many texts it shows. */
-function slice() {
-  if (!sliceEnd) {
-    sliceEnd = performance.now() + SLICE_MS;
-    setTimeout(() => (sliceEnd = 0));
+/** What may be done yet before the next frame, by all texts together. */
+function share() {
+  if (!left) {
+    left = { until: performance.now() + WORK_MS, nodes: NODES };
+    afterFrame(() => (left = null));
   }
-  return sliceEnd;
+  return left;
+}
+
+function afterFrame(call) {
+  if (document.hidden) setTimeout(call);
+  else requestAnimationFrame(() => setTimeout(call));
 }
 
 /** Markdown that is shown while it grows; an answer of any length and shape costs the same per word. */
@@ -52,7 +59,7 @@ export class GrowingText {
     this.#timer = 0;
     if (!this.#isStale) return;
     const began = performance.now();
-    this.#isStale = !this.#reader.read(slice());
+    this.#isStale = !this.#reader.read(share());
     this.#reader.show();
     const cost = performance.now() - began;
     // However slow the machine is, most of its time stays free.
@@ -60,10 +67,8 @@ export class GrowingText {
   }
 
   #finish() {
-    if (!this.#reader.read(slice())) {
-      // One slice for each frame, or a busy browser would lay out many of them together.
-      if (document.hidden) setTimeout(() => this.#finish());
-      else requestAnimationFrame(() => setTimeout(() => this.#finish()));
+    if (!this.#reader.read(share())) {
+      afterFrame(() => this.#finish());
       return;
     }
     this.#reader.end();

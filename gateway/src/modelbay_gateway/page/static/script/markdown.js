@@ -6,6 +6,7 @@ import { cellsOf, closes, fenceOf, headingOf, interrupts, isRule, itemOf, quoted
 const DEPTH = 12; // of lists and quotes in each other; what is deeper is text
 const COLUMNS = 50;
 const TOGETHER = 100; // items or rows that the browser lays out together
+const NODES = 2; // of a cell, about
 const MOST = 4 * LIMIT; // characters that wait for the end of a mark
 
 /**
@@ -29,9 +30,11 @@ export function markdown(text) {
  */
 export class MarkdownReader {
   #box;
+  #pushed = "";
   #source = "";
   #at = 0;
-  #return = "";
+  #made = 0; // nodes, about
+  #items = 0;
   #isLong = false;
   // What is open is replaced and never changed, so that a line can be tried and taken back.
   #open = []; // quotes and lists, the outermost first
@@ -44,21 +47,21 @@ export class MarkdownReader {
   }
 
   push(text) {
-    const given = this.#return + text;
-    this.#return = given.endsWith("\r") ? "\r" : "";
-    this.#source = this.#source.slice(this.#at) + given.slice(0, given.length - this.#return.length).replace(/\r\n?/g, "\n");
-    this.#at = 0;
+    this.#pushed += text;
   }
 
   /**
    * Read what is whole.
    *
-   * @param {number} until stop then, by `performance.now()`
+   * @param {{until: number, nodes: number}} share stop then, by `performance.now()`, or when so many
+   *   nodes were made; they are taken off it
    * @returns {boolean} whether nothing whole is left
    */
-  read(until = Infinity) {
+  read(share = { until: Infinity, nodes: Infinity }) {
     this.#takeBack();
-    for (let count = 1; ; count += 1) {
+    this.#fetch();
+    for (;;) {
+      const made = this.#made;
       const end = this.#source.indexOf("\n", this.#at);
       const to = end < 0 ? this.#source.length : end;
       if (to - this.#at > LIMIT) this.#long(this.#source.slice(this.#at, (this.#at += LIMIT)));
@@ -68,24 +71,35 @@ export class MarkdownReader {
         this.#isLong = false;
         this.#at = end + 1;
       }
-      if (performance.now() > until) return false;
+      share.nodes -= this.#made - made;
+      if (share.nodes < 0 || performance.now() > share.until) return false;
     }
+  }
+
+  /** Go on with what was pushed; a line may end with two characters, of which one is still to come. */
+  #fetch(isWhole = false) {
+    const isCut = !isWhole && this.#pushed.endsWith("\r");
+    const given = isCut ? this.#pushed.slice(0, -1) : this.#pushed;
+    this.#pushed = isCut ? "\r" : "";
+    if (!given) return;
+    this.#source = this.#source.slice(this.#at) + given.replace(/\r\n?/g, "\n");
+    this.#at = 0;
   }
 
   /** Show what is not whole, until the next `read`. */
   show() {
     this.#takeBack();
-    const saved = [this.#open, this.#leaf, this.#isBlank];
+    const saved = [this.#open, this.#leaf, this.#isBlank, this.#items];
     this.#undo = [];
     if (this.#at < this.#source.length) this.#rest(this.#source.slice(this.#at));
     this.#closeLeaf();
-    [this.#open, this.#leaf, this.#isBlank] = saved;
+    [this.#open, this.#leaf, this.#isBlank, this.#items] = saved;
   }
 
   /** Nothing more comes. */
   end() {
     this.#takeBack();
-    if (this.#return) this.push("\n");
+    this.#fetch(true);
     this.read();
     this.#rest(this.#source.slice(this.#at));
     this.#closeTo(0);
@@ -104,6 +118,7 @@ export class MarkdownReader {
 
   #putAll(parent, nodes) {
     filled(parent, nodes);
+    this.#made += nodes.length;
     this.#undo?.push(() => nodes.forEach((node) => node.remove()));
   }
 
@@ -215,13 +230,14 @@ export class MarkdownReader {
     const { indent, number } = item;
     const node = element(number === null ? "ul" : "ol", number === null || number === 1 ? {} : { start: number });
     this.#put(this.#inmost, node);
-    this.#open = [...this.#open, { kind: "list", node, indent, isNumbered: number !== null }];
+    this.#open = [...this.#open, { kind: "list", node, indent, isNumbered: number !== null, from: this.#items }];
     return this.#item(item);
   }
 
   /** Begin an item of the innermost list; what is left of its line. */
   #item({ width, isTask, isDone, text }) {
     const frame = this.#followed(this.#open.at(-1));
+    this.#items += 1;
     const item = isTask ? element("li", { class: "task" }, isDone ? "☑ " : "☐ ") : element("li");
     this.#put(frame.node, item);
     this.#open = [...this.#open.slice(0, -1), { ...frame, item, width, before: item.childNodes.length }];
@@ -230,13 +246,12 @@ export class MarkdownReader {
 
   /** The list, or the one that goes on where it has grown long: what is above is laid out no more. */
   #followed(frame) {
-    const count = (frame.count ?? 0) + 1;
-    if (count === 1 || count % TOGETHER !== 1 || frame.node.parentNode !== this.#box) return { ...frame, count };
+    if (this.#items - frame.from < TOGETHER || frame.node.parentNode !== this.#box) return frame;
     const first = frame.node.start ?? 1;
     const node = frame.isNumbered ? element("ol", { start: first + frame.node.childElementCount }) : element("ul");
     node.style.marginTop = "0.25em"; // as between items
     this.#put(this.#box, node);
-    return { ...frame, node, count };
+    return { ...frame, node, from: this.#items };
   }
 
   // --- paragraphs -------------------------------------------------------------------------------
@@ -320,7 +335,9 @@ export class MarkdownReader {
 
   #row(line) {
     if (this.#leaf.body.childElementCount === TOGETHER) this.#nextTable();
-    this.#put(this.#leaf.body, rowOf(line, "td", this.#leaf.sides));
+    const row = rowOf(line, "td", this.#leaf.sides);
+    this.#put(this.#leaf.body, row);
+    this.#made += NODES * row.childElementCount;
   }
 
   /** Go on in a table of the same columns: a long one would be laid out anew for every row. */
