@@ -90,7 +90,6 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=round(limits.drain_s) + GRACE_S,
             )
         )
@@ -141,7 +140,9 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
         _body = 0  # bytes of the body so far
         _unwanted = 0  # of those, which came after the answer
         _is_last = False  # the answer ends the connection; the rest of the body is let pass
-        _timer: asyncio.TimerHandle | None = None
+        _due: float | None = None  # on the loop's clock: when what has to come next is too late
+        _wait_s = 0.0
+        _timer: asyncio.TimerHandle | None = None  # goes off at `_due` or before
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -152,7 +153,8 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
             self._wait(limits.head_s)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_waiting()
+            if self._timer is not None:
+                self._timer.cancel()
             super().connection_lost(exc)
             self._presence.gone()
 
@@ -182,7 +184,7 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
             self._is_open = False
             self.scope[PRESENCE] = self._presence  # type: ignore[literal-required] # one of ours
             super().on_headers_complete()
-            self.cycle.transport = _Lingering(self.transport, self._end)
+            self.cycle.transport = _Outgoing(self.transport, self._end)
             if _announced(self.headers) > limits.body_bytes:
                 self.cycle.keep_alive = False
 
@@ -198,10 +200,24 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
 
         def on_message_complete(self) -> None:
             self._is_between = True
-            self._stop_waiting()
+            if self.cycle.response_complete:
+                self._wait(KEEP_ALIVE_S)
+            else:
+                self._stop_waiting()
             super().on_message_complete()
             if self._is_last:
                 self.transport.close()
+
+        def on_response_complete(self) -> None:
+            # Uvicorn's own makes a timer for each request.
+            self.server_state.total_requests += 1
+            if self.transport.is_closing():
+                return
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+            elif self._is_between and not self._is_last:
+                self._wait(KEEP_ALIVE_S)
 
         def _end(self) -> None:
             """Close once the body has been read: closed before, the answer is lost on its way."""
@@ -219,28 +235,36 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
             if not self._is_between:
                 if not self._is_open:
                     self._wait(limits.body_idle_s)
-            elif (
-                self._timer is None
-                and self.cycle is not None
-                and self.cycle.response_complete
-                and self.timeout_keep_alive_task is None
-            ):
-                self._wait(limits.head_s)  # empty lines ended the wait for a next request
+            elif self.cycle is not None and self.cycle.response_complete:
+                late = self.loop.time() + limits.head_s  # it was empty lines that came
+                if self._due is None or late < self._due:
+                    self._wait(limits.head_s)
 
         def _wait(self, seconds: float) -> None:
-            self._stop_waiting()
-            if not self.transport.is_closing():
-                self._timer = self.loop.call_later(seconds, self._waited, seconds)
-
-        def _stop_waiting(self) -> None:
-            if self._timer is not None:
+            """A timer is moved when it goes off: requests come and go far more often."""
+            if self.transport.is_closing():
+                return
+            self._due, self._wait_s = self.loop.time() + seconds, seconds
+            if self._timer is not None and self._timer.when() > self._due:
                 self._timer.cancel()
                 self._timer = None
+            if self._timer is None:
+                self._timer = self.loop.call_at(self._due, self._waited)
 
-        def _waited(self, seconds: float) -> None:
+        def _stop_waiting(self) -> None:
+            self._due = None
+
+        def _waited(self) -> None:
+            self._timer = None
+            if self._due is None or self.transport.is_closing():
+                return
+            if self.loop.time() < self._due:
+                self._timer = self.loop.call_at(self._due, self._waited)
+                return
+            self._due = None
             cycle = self.cycle
             if self.flow.read_paused:  # it is not the client who keeps us waiting
-                self._wait(seconds)
+                self._wait(self._wait_s)
             elif self._is_between or self._is_answering():
                 self.transport.close()
             else:
@@ -277,21 +301,38 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
     return Limited
 
 
-class _Lingering(asyncio.Transport):
-    """What an answer writes to; the end of the connection is somebody else's word."""
+class _Outgoing(asyncio.Transport):
+    """What one answer writes to.
+
+    Its head waits for the first of its body, and both go out as one piece: to send is what costs
+    most here. The end of the connection is somebody else's word.
+    """
 
     def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
         self._transport = transport
         self._end = end
+        self._head: bytes | None = None
+        self._has_begun = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._transport.write(data)
+        if self._has_begun:
+            self._flush(bytes(data))
+        else:
+            self._has_begun, self._head = True, bytes(data)
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()
 
     def close(self) -> None:
+        self._flush()
         self._end()
+
+    def _flush(self, more: bytes = b"") -> None:
+        head, self._head = self._head, None
+        data = more if head is None else head + more
+        if data:
+            self._transport.write(data)
 
 
 def _announced(headers: list[tuple[bytes, bytes]]) -> int:
