@@ -8,7 +8,7 @@ from typing import Protocol
 
 from modelbay.errors import ModelbayError
 from modelbay.host.streams import EventStream
-from modelbay.models.events import Finish, Notice, Status, StreamEvent
+from modelbay.models.events import Finish, Notice, Status, StreamEvent, TextDelta
 from modelbay_gateway.bay import Asking, Bay
 from modelbay_gateway.call import Call, Header, ended
 from modelbay_gateway.refusal import Refusal, Refused, internal, of_error
@@ -177,19 +177,16 @@ class Answer:
         try:
             async with opened as events:
                 async for event in events:
-                    if asking is not None:
-                        asking.saw(event)
                     data = encode(event)
                     if data:
                         parts.append(data)
                         self._size += len(data)
-                    kind = type(event)
-                    if kind not in _BEFORE:
-                        self._begun = True
-                        self._finished = kind is Finish
-                    elif type(event) is Notice and not self._begun:
-                        self.notices.append(event)
-                    self._woken()
+                    if not self._begun or type(event) is not TextDelta:
+                        if asking is not None:
+                            asking.saw(event)
+                        self._note(event)
+                    if self._wake is not None:
+                        self._woken()
                     if self._size > self._unsent_bytes:
                         self._drained = self._loop.create_future()
                         await self._drained
@@ -200,6 +197,14 @@ class Answer:
         except Exception:
             log.exception("a stream failed in the gateway")
             self._fail(internal())
+
+    def _note(self, event: StreamEvent) -> None:
+        """See how far the answer is. A piece of text after another one tells nothing new."""
+        if type(event) not in _BEFORE:
+            self._begun = True
+            self._finished = type(event) is Finish
+        elif type(event) is Notice and not self._begun:
+            self.notices.append(event)
 
     def _fail(self, refusal: Refusal) -> None:
         if not self._finished:  # a whole answer stays one, whatever happens while it is closed
@@ -221,12 +226,15 @@ class Answer:
 
     async def _sleep(self) -> None:
         self._wake = self._loop.create_future()
-        await self._wake
-        self._wake = None
+        try:
+            await self._wake
+        finally:
+            self._wake = None
 
     def _woken(self, _: object = None) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        wake, self._wake = self._wake, None
+        if wake is not None and not wake.done():
+            wake.set_result(None)
 
     def _leave(self) -> None:
         self._is_gone = True

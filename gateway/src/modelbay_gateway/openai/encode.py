@@ -269,13 +269,15 @@ class ChatEncoder:
         return self._delta + b'"role":"assistant","content":""' + self._tail
 
     def encode(self, event: StreamEvent) -> bytes:
+        if type(event) is TextDelta:  # nearly all of them
+            text = event.text
+            if not text:
+                return b""
+            piece = _encode(text) if text.isascii() else to_json(text)
+            if self._is_thinking:
+                return self._end_of_thought() + self._content + piece + self._tail
+            return self._content + piece + self._tail
         match event:
-            case TextDelta(text=text):
-                if not text:
-                    return b""
-                if self._is_thinking:
-                    return self._end_of_thought() + self._content + to_json(text) + self._tail
-                return self._content + to_json(text) + self._tail
             case ReasoningDelta(text=text):
                 return self._thought(text) if text else b""
             case RefusalDelta(text=text):
