@@ -27,6 +27,7 @@ from modelbay.models.media import (
 )
 from modelbay_gateway.admission import Admission
 from modelbay_gateway.limits import Limits
+from modelbay_gateway.loading import LoadingTimes
 from modelbay_gateway.metering import Meter, Question
 from modelbay_gateway.metering import Task as Asked
 from modelbay_gateway.style import Style
@@ -64,6 +65,7 @@ class Bay:
         self.style = style or Style()
         self.admission = Admission(self.limits)
         self.meter = Meter(clock)
+        self.loading = LoadingTimes(clock)
         self.clock = clock
         self.wall_clock = wall_clock
         self.started_at = int(wall_clock())  # models have no date of their own
@@ -172,7 +174,7 @@ class Bay:
             client: Who asks; places go round the clients.
         """
         if request.model != model.id:
-            request = request.model_copy(update={"model": model.id})
+            request = ChatRequest.assembled({**vars(request), "model": model.id})
         return Asking(self, model, "chat", client, partial(self.host.stream, request))
 
     async def chat_result(self, model: ModelInfo, request: ChatRequest, client: str) -> ChatResult:

@@ -60,6 +60,10 @@ class Fields:
     def has(self, name: str) -> bool:
         return self._left.get(name) is not None
 
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether one of these is left to be read."""
+        return not names.isdisjoint(self._left)
+
     def any(self, name: str) -> object:
         return self._left.pop(name, None)
 

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2 as httpx
+import pytest
 
 from gateway.conftest import Raw, Start
 from gateway.own.lab import Lab, events, lab_host
+from modelbay.closing import closing
 from modelbay.models.catalog import CatalogChange
 from modelbay.state import open_store
 from modelbay_gateway.limits import Limits
@@ -17,6 +19,7 @@ from modelbay_gateway.own.kept_settings import KeptSettings
 CHANGE = CatalogChange(type="changed", provider_id="desk", id="desk/a", state="loaded")
 
 
+@pytest.mark.anyio
 async def test_the_first_look_is_no_change_and_each_change_is_one(tmp_path: Path) -> None:
     async with open_store(tmp_path / "state.db") as ours, open_store(tmp_path / "state.db") as fav:
         kept = KeptSettings(ours)
@@ -29,6 +32,7 @@ async def test_the_first_look_is_no_change_and_each_change_is_one(tmp_path: Path
         assert await kept.look() is False
 
 
+@pytest.mark.anyio
 async def test_what_cannot_be_read_is_no_change(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_text("no database")
     async with open_store(tmp_path / "state.db") as store:
@@ -52,37 +56,37 @@ class Stage:
             yield await self.changes.get()
 
 
+@pytest.mark.anyio
 async def test_one_who_listens_is_told_at_the_next_beat_and_once(tmp_path: Path) -> None:
     async with open_store(tmp_path / "state.db") as ours, open_store(tmp_path / "state.db") as fav:
         kept = KeptSettings(ours)
         await kept.look()
         stage = Stage(kept)
-        told = asyncio.ensure_future(anext(stage.found))
-        stage.beats.put_nowait(None)
-        await fav.add_favorite("desk/b")
-        stage.beats.put_nowait(None)
-        assert await told == SettingsChange()
+        async with closing(stage.found) as found:
+            told = asyncio.ensure_future(anext(found))
+            stage.beats.put_nowait(None)
+            await fav.add_favorite("desk/b")
+            stage.beats.put_nowait(None)
+            assert await told == SettingsChange()
 
-        stage.beats.put_nowait(None)
-        stage.changes.put_nowait(CHANGE)
-        assert await anext(stage.found) == CHANGE
-        stage.beats.put_nowait(None)
-        stage.changes.put_nowait(CHANGE)
-        assert await anext(stage.found) == CHANGE
-        await stage.found.aclose()  # type: ignore[attr-defined]
+            for _ in range(2):
+                stage.beats.put_nowait(None)
+                stage.changes.put_nowait(CHANGE)
+                assert await anext(found) == CHANGE
 
 
+@pytest.mark.anyio
 async def test_what_was_written_here_is_not_told_once_more(tmp_path: Path) -> None:
     async with open_store(tmp_path / "state.db") as ours:
         kept = KeptSettings(ours)
         await kept.look()
         stage = Stage(kept)
-        await ours.add_favorite("desk/b")
-        stage.settings.set()
-        assert await anext(stage.found) == SettingsChange()
+        async with closing(stage.found) as found:
+            await ours.add_favorite("desk/b")
+            stage.settings.set()
+            assert await anext(found) == SettingsChange()
 
-        assert await kept.look() is False
-        await stage.found.aclose()  # type: ignore[attr-defined]
+            assert await kept.look() is False
 
 
 def test_a_favourite_of_the_command_line_reaches_those_who_listen(

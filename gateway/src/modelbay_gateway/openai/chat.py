@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import quote
 
 from modelbay.errors import ModelbayError
@@ -91,9 +92,14 @@ def flags(call: Call) -> frozenset[str]:
 
 def model_headers(model: ModelInfo, notices: Iterable[Notice] = ()) -> Sequence[Header]:
     """Who answers, under its own name, and what the answer's client should know."""
-    headers = [(b"x-modelbay-model", quote(model.id, safe="/:@.-_~+ ").encode("ascii"))]
+    headers = [(b"x-modelbay-model", _in_header(model.id))]
     told = "; ".join(f"{notice.code}: {notice.message}" for notice in notices)
     if told:
         plain = "".join(c if " " <= c <= "~" else "?" for c in told[:2000])
         headers.append((b"x-modelbay-notices", plain.encode("ascii")))
     return headers
+
+
+@lru_cache(maxsize=1024)
+def _in_header(model_id: str) -> bytes:
+    return quote(model_id, safe="/:@.-_~+ ").encode("ascii")

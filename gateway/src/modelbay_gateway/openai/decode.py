@@ -33,6 +33,21 @@ _ROLES: dict[str, Role] = {
 }
 _ANYTHING: JsonObject = {"type": "object", "properties": {}}
 
+# What most requests do without.
+_SELDOM = frozenset(
+    (
+        "audio",
+        "function_call",
+        "functions",
+        "logprobs",
+        "modalities",
+        "n",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+    )
+)
+
 Choice = Literal["auto", "none", "required"] | NamedTool | None
 
 
@@ -81,9 +96,13 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
         raise fields.missing("messages")
     stream = fields.flag("stream") or False
     include_usage = asks_for_usage(fields, ignored)
-    _refuse_what_answers_cannot_hold(fields)
-    functions = decode_functions(fields, ignored)
-    tools, choice = _tools(fields, ignored) if functions is None else functions
+    functions: tuple[list[Tool], Choice] | None = None
+    tools: list[Tool] = []
+    choice: Choice = None
+    if fields.has_any(_SELDOM):
+        _refuse_what_answers_cannot_hold(fields)
+        functions = decode_functions(fields, ignored)
+        tools, choice = _tools(fields, ignored) if functions is None else functions
     limit = fields.whole("max_completion_tokens")
     older_limit = fields.whole("max_tokens")
     max_tokens = older_limit if limit is None else limit

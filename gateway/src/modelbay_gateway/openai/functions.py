@@ -3,7 +3,7 @@
 There a message holds one call, which has no id, and a message of the role ``function`` its result.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -48,7 +48,7 @@ class Calls:
 
 def decode_functions(
     fields: Fields, ignored: list[str]
-) -> tuple[list[Tool], str | NamedTool | None] | None:
+) -> tuple[list[Tool], Literal["auto", "none"] | NamedTool | None] | None:
     """``functions`` and ``function_call`` as tools and a choice; ``None`` if neither is there.
 
     Raises:

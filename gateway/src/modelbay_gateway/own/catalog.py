@@ -13,7 +13,6 @@ from modelbay.models.frozen import Frozen
 from modelbay.models.manage import ActionName
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
-from modelbay_gateway.own.loading import loading_times
 from modelbay_gateway.own.reading import Query
 
 _PORTS = {"http": 80, "https": 443}
@@ -96,7 +95,7 @@ async def models(bay: Bay, call: Call) -> None:
 async def providers(bay: Bay, call: Call) -> None:
     """``GET /api/providers``; no key of a provider stands in it, and no path of its address."""
     catalog = await bay.catalog()
-    times = loading_times(bay).look(catalog.models)
+    times = bay.loading.look(catalog.models)
     tells_address = "manage" in call.caller.scopes
     handles = {handle.id: handle for handle in bay.host.providers}
     found = ProvidersResponse(

@@ -20,7 +20,6 @@ from modelbay_gateway.call import Call, ended
 from modelbay_gateway.openai.encode import EVENT_STREAM, KEEP_ALIVE, to_json
 from modelbay_gateway.own.envelope import ErrorBody, refuse
 from modelbay_gateway.own.kept_settings import KeptSettings
-from modelbay_gateway.own.loading import loading_times
 from modelbay_gateway.refusal import Refusal
 
 E = TypeVar("E", bound=BaseModel)
@@ -110,7 +109,7 @@ async def _changes(bay: Bay) -> AsyncIterator[Ready | CatalogChange | SettingsCh
     settings = asyncio.Event()
     bay.settings_changed.add(settings)  # before it says so: nothing is missed in between
     kept = KeptSettings(bay.store)
-    times = loading_times(bay)
+    times = bay.loading
     try:
         await kept.look()
         yield Ready(generation=bay.host.catalog.generation)

@@ -56,11 +56,12 @@ function shownProvider(provider, more) {
     actions: more?.actions ?? [],
     hints: more?.hints ?? {},
     isLocal: more?.is_local ?? false,
-    models: provider.models.map((model) => shownModel(model, provider)),
+    address: more?.address ?? null,
+    models: provider.models.map((model) => shownModel(model, provider, more?.loading_s[model.id])),
   };
 }
 
-function shownModel(model, provider) {
+function shownModel(model, provider, loadingS = null) {
   const facts = model.capabilities;
   return {
     id: model.id,
@@ -68,6 +69,7 @@ function shownModel(model, provider) {
     providerId: provider.id,
     name: model.name || model.id,
     state: model.state,
+    loadingS,
     problem: model.problem,
     origin: model.origin,
     size: model.size_bytes,
@@ -82,7 +84,6 @@ function shownModel(model, provider) {
       .filter(([name]) => facts[name] === true)
       .map(([name, label]) => [label, source(facts, name)]),
     searched: `${model.id} ${provider.label}`.toLowerCase(),
-
   };
 }
 

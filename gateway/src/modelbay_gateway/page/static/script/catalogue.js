@@ -8,7 +8,8 @@ const RETRY_MS = [1000, 2000, 5000, 10000];
 /**
  * All models by provider, as the gateway knows them now.
  *
- * Events: `change` when anything is different, `settings` when settings may be, `failed` with
+ * Events: `change` when anything is different, `heard` when the gateway told of a change, with
+ * `.providerId` or null for any of them, `settings` when settings may be different, `failed` with
  * `.failure` when it could not be read, `offline` and `online` of the gateway itself.
  */
 export class Catalogue extends EventTarget {
@@ -35,7 +36,7 @@ export class Catalogue extends EventTarget {
     return this.#models.size;
   }
 
-  /** Seconds since this model began to load, as far as this page has seen it. */
+  /** Seconds since this model began to load, as far as the gateway has seen it, or else this page. */
   loadingFor(id) {
     const since = this.#since.get(id);
     return since === undefined ? null : (performance.now() - since) / 1000;
@@ -76,7 +77,11 @@ export class Catalogue extends EventTarget {
     }
     // Others may have changed them while this page did not listen.
     if (change.type === "settings" || change.type === "ready") this.dispatchEvent(new Event("settings"));
-    if (change.type !== "settings") this.refresh();
+    if (change.type === "settings") return;
+    this.refresh();
+    const heard = new Event("heard");
+    heard.providerId = change.provider_id || null;
+    this.dispatchEvent(heard);
   }
 
   /** Read it anew soon. */
@@ -141,7 +146,7 @@ export class Catalogue extends EventTarget {
     for (const provider of providers) {
       for (const model of provider.models) {
         models.set(model.id, model);
-        this.#note(model.id, model.state);
+        this.#note(model.id, model.state, model.loadingS);
       }
     }
     this.providers = providers;
@@ -155,8 +160,9 @@ export class Catalogue extends EventTarget {
     this.#note(model.id, state);
   }
 
-  #note(id, state) {
+  #note(id, state, loadingS = null) {
     if (state !== "loading" && state !== "downloading") this.#since.delete(id);
+    else if (loadingS !== null) this.#since.set(id, performance.now() - loadingS * 1000);
     else if (!this.#since.has(id)) this.#since.set(id, performance.now());
   }
 

@@ -5,9 +5,10 @@ import { ask } from "./question.js";
 import { rowMark, shownRow } from "./row.js";
 import { Rows } from "./rows.js";
 import { sections } from "./sections.js";
+import { isCounting, serverFacts, serverSentence } from "./server-row.js";
 import { workList } from "./work-list.js";
 
-const HEIGHTS = { section: 44, model: 66, hidden: 40 };
+const HEIGHTS = { section: 44, server: 120, model: 66, hidden: 40 };
 const TICK_MS = 1000;
 
 /**
@@ -54,6 +55,7 @@ export class Picker extends EventTarget {
     this.#makeDraggable(grid);
     parts.catalogue.addEventListener("change", () => this.#show());
     parts.favourites.addEventListener("change", () => this.#show());
+    parts.servers.addEventListener("change", () => this.#show());
     parts.work.addEventListener("change", () => this.#tick());
     this.grid = grid;
   }
@@ -65,8 +67,9 @@ export class Picker extends EventTarget {
   }
 
   #show() {
-    const { catalogue, favourites } = this.#parts;
-    const items = sections(catalogue, favourites, { typed: this.#typed, revealed: this.#revealed });
+    const { catalogue, favourites, servers } = this.#parts;
+    const told = (id) => servers.told(id);
+    const items = sections(catalogue, favourites, { typed: this.#typed, revealed: this.#revealed, told });
     const isAtTop = this.grid && this.grid.scrollTop < 4 && !this.grid.contains(document.activeElement);
     const anchor = isAtTop ? null : this.#active.key;
     if (!items.some((item) => item.key === this.#active.key)) {
@@ -87,17 +90,20 @@ export class Picker extends EventTarget {
     this.#wait();
   }
 
-  /** While something loads, its seconds count. */
+  /** While something loads, or is about to be unloaded, its seconds count. */
   #wait() {
-    const isLoading = this.#rows.items.some(
-      ({ model }) => model && (model.state === "loading" || model.state === "downloading" || this.#parts.work.on(model.id)),
+    const { servers, work } = this.#parts;
+    const isTicking = this.#rows.items.some(({ type, model, provider }) =>
+      type === "server"
+        ? isCounting(servers.told(provider.id))
+        : model && (model.state === "loading" || model.state === "downloading" || work.on(model.id)),
     );
     clearTimeout(this.#ticking);
-    if (isLoading) this.#ticking = setTimeout(() => this.#tick(), TICK_MS);
+    if (isTicking) this.#ticking = setTimeout(() => this.#tick(), TICK_MS);
   }
 
   #render(item, index, row) {
-    const { work, catalogue, favourites, access } = this.#parts;
+    const { work, catalogue, favourites, access, servers } = this.#parts;
     const id = item.model?.id;
     const told = {
       work: id ? work.on(id) : null,
@@ -106,6 +112,8 @@ export class Picker extends EventTarget {
       isCurrent: Boolean(id) && id === this.#current,
       canStar: access.can("admin"),
       canPull: access.can("manage"),
+      isOpen: Boolean(item.provider && servers.told(item.provider.id)),
+      server: item.type === "server" ? this.#facts(item.provider) : null,
     };
     const mark = rowMark(item, told);
     let shown = row;
@@ -122,6 +130,11 @@ export class Picker extends EventTarget {
     });
     if (work.on(id)) bar(shown, work.on(id));
     return shown;
+  }
+
+  #facts(provider) {
+    const { access, servers } = this.#parts;
+    return serverFacts(provider, servers.told(provider.id), access.can("manage"), performance.now());
   }
 
   /** The new contents in the old row, which keeps the focus where it is. */
@@ -216,9 +229,21 @@ export class Picker extends EventTarget {
     else if (act === "more") this.#openMenu(button, item);
     else if (act === "choose") this.#emit("choose", item.model.id);
     else if (act === "pull") this.#pull(item.provider);
+    else if (act === "about") this.#about(item.provider);
     else if (act === "reveal") {
       this.#revealed = !this.#revealed;
       this.#show();
+    }
+  }
+
+  async #about(provider) {
+    const isTold = await this.#parts.servers.toggle(provider.id);
+    if (!isTold) return;
+    say(serverSentence(provider, this.#facts(provider)));
+    // All of it where there is room, its title in any case.
+    for (const key of [`about ${provider.id}`, `at ${provider.id}`]) {
+      const index = this.#rows.indexOf(key);
+      if (index >= 0) this.#rows.reveal(index);
     }
   }
 
@@ -346,7 +371,7 @@ export class Picker extends EventTarget {
 
 /** What the arrows stop at in a row: its name, its buttons, and what has more to say about itself. */
 function stops(row) {
-  return [".title, .name", "button:not(.name)", ".tip"].flatMap((each) => [...row.querySelectorAll(each)]);
+  return [".title, .name, .stop", "button:not(.name)", ".tip"].flatMap((each) => [...row.querySelectorAll(each)]);
 }
 
 /** A bar moves without its row being made anew. */

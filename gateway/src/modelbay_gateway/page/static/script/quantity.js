@@ -26,6 +26,16 @@ export function seconds(count) {
   return `${Math.floor(count / 60)} min ${String(Math.floor(count % 60)).padStart(2, "0")} s`;
 }
 
+/** `45 s`, `4 min`, `2 h 5 min`, `3 d`: how long something will take, no finer than one plans. */
+export function duration(count) {
+  if (count < 59.5) return `${Math.max(1, Math.round(count))} s`;
+  const minutes = Math.round(count / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours >= 48) return `${Math.round(hours / 24)} d`;
+  return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+}
+
 /** `42%`. */
 export function percent(fraction) {
   return `${Math.floor(fraction * 100)}%`;

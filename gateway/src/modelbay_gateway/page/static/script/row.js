@@ -1,25 +1,22 @@
 import { element, icon } from "./element.js";
+import { HEALTH, healthText } from "./health.js";
 import { bytes, percent, seconds, tokens } from "./quantity.js";
+import { serverRow } from "./server-row.js";
 
 const STAR = "M12 3.500l2.600 5.400 5.900.8-4.300 4.100 1 5.900-5.200-2.800-5.200 2.800 1-5.900L3.500 9.700l5.900-.8z";
 const MORE = "M5 12h.01M12 12h.01M19 12h.01";
-const HEALTH = {
-  ok: "online",
-  stale: "not answering",
-  down: "offline",
-  loading: "starting",
-  misconfigured: "misconfigured",
-  unknown: "not asked yet",
-};
+const ABOUT = "M12 11v5M12 7.500h.01M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0z";
 
 /**
  * One row of the picker.
  *
  * @param {object} item as `sections` made it
- * @param {object} told `{work, loadingS, isStarred, isCurrent, canStar, canPull}` of now
+ * @param {object} told `{work, loadingS, isStarred, isCurrent, canStar, canPull, isOpen, server}` of
+ *   now; `server` as `serverFacts` made it
  */
 export function shownRow(item, told) {
   if (item.type === "section") return sectionRow(item, told);
+  if (item.type === "server") return serverRow(item.provider, told.server);
   if (item.type === "hidden") return hiddenRow(item);
   return modelRow(item, told);
 }
@@ -27,7 +24,8 @@ export function shownRow(item, told) {
 /** What a row shows, as text: as long as it is the same, the row need not be made anew. */
 export function rowMark(item, told) {
   const { provider, model } = item;
-  if (item.type === "section") return JSON.stringify([item.label, item.count, provider?.status, provider?.problem, provider?.actions]);
+  if (item.type === "section") return JSON.stringify([item.label, item.count, provider?.status, provider?.problem, provider?.actions, told.isOpen]);
+  if (item.type === "server") return JSON.stringify(told.server);
   if (item.type === "hidden") return `${item.offline} ${item.revealed}`;
   return JSON.stringify([
     item.isOnline, item.at, model.state, model.problem, model.context, model.size, model.quantization, model.family, model.badges,
@@ -35,7 +33,7 @@ export function rowMark(item, told) {
   ]);
 }
 
-function sectionRow({ label, provider, count }, { canPull }) {
+function sectionRow({ label, provider, count }, { canPull, isOpen }) {
   const health = provider && element(
     "span",
     { class: "health tip", data: { status: provider.status, tip: healthText(provider) }, tabindex: "-1" },
@@ -45,11 +43,16 @@ function sectionRow({ label, provider, count }, { canPull }) {
   const pull = canPull && provider?.actions.includes("pull") && element(
     "button", { type: "button", class: "quiet", tabindex: "-1", data: { act: "pull" }, "aria-label": `Pull a model to ${label}` }, "Pull",
   );
+  const about = provider && element(
+    "button",
+    { type: "button", class: "icon", tabindex: "-1", data: { act: "about" }, "aria-expanded": String(isOpen), "aria-label": `About the server of ${label}`, title: "About this server" },
+    icon(ABOUT),
+  );
   return element(
     "div",
     { role: "row", class: "row section", data: provider ? { provider: provider.id } : { provider: "" } },
     element("div", { role: "rowheader", class: "title", tabindex: "-1" }, element("span", { class: "label" }, label), element("span", { class: "count" }, String(count))),
-    element("div", { role: "gridcell", class: "side-of-title" }, health, pull),
+    element("div", { role: "gridcell", class: "side-of-title" }, health, pull, about),
   );
 }
 
@@ -135,11 +138,6 @@ function stateText(model, { work, loadingS }, isOnline) {
   }
   if (model.state === "failed") return model.problem ? `failed: ${model.problem}` : "failed";
   return model.state === "unknown" ? "" : model.state;
-}
-
-function healthText({ status, problem, tookS, kind }) {
-  if (problem) return `${problem.message}${problem.hint ? `. Try: ${problem.hint}` : ""}`;
-  return `${kind}, ${HEALTH[status]}${tookS === null ? "" : `, answered in ${seconds(tookS)}`}`;
 }
 
 /** The name, its typed letters marked. */

@@ -9,6 +9,7 @@ export class Rows {
   #body;
   #items = [];
   #tops = [0];
+  #measured = new Map();
   #indexes = new Map();
   #shown = new Map();
   #heightOf;
@@ -18,7 +19,8 @@ export class Rows {
 
   /**
    * @param {HTMLElement} box scrolls
-   * @param {(item: object) => number} heightOf pixels
+   * @param {(item: object) => number} heightOf pixels; of an item with `isMeasured` only until its
+   *   row is in the document, and as high as what stands in it
    * @param {(item: object, index: number, row: ?HTMLElement) => HTMLElement} render makes a row, or
    *   brings the one that is there up to date
    */
@@ -60,7 +62,7 @@ export class Rows {
     items.forEach((item, n) => {
       this.#tops[n] = top;
       this.#indexes.set(item.key, n);
-      top += this.#heightOf(item);
+      top += this.#height(item);
     });
     this.#tops[items.length] = top;
     this.#body.style.height = `${top}px`;
@@ -75,6 +77,7 @@ export class Rows {
       const index = this.indexOf(key);
       if (index >= 0) this.#render(this.#items[index], index, row);
     }
+    this.#measure();
   }
 
   indexOf(key) {
@@ -87,7 +90,7 @@ export class Rows {
     const end = this.#tops[index + 1];
     const { scrollTop, clientHeight } = this.#box;
     if (top < scrollTop) this.#box.scrollTop = top;
-    else if (end > scrollTop + clientHeight) this.#box.scrollTop = end - clientHeight;
+    else if (end > scrollTop + clientHeight) this.#box.scrollTop = Math.ceil(end - clientHeight);
     this.#paint();
     return this.#shown.get(this.#items[index].key);
   }
@@ -110,7 +113,7 @@ export class Rows {
       let row = this.#shown.get(item.key);
       row = this.#render(item, index, row ?? null);
       row.style.top = `${this.#tops[index]}px`;
-      row.style.height = `${this.#heightOf(item)}px`;
+      row.style.height = item.isMeasured ? "" : `${this.#height(item)}px`;
       row.setAttribute("aria-rowindex", String(index + 1));
       if (!this.#shown.has(item.key)) {
         this.#shown.set(item.key, row);
@@ -124,6 +127,25 @@ export class Rows {
       row.remove();
       this.#shown.delete(key);
     }
+    this.#measure();
+  }
+
+  #height(item) {
+    return this.#measured.get(item.key) ?? this.#heightOf(item);
+  }
+
+  /** Make room for what stands in rows that are as high as it is. */
+  #measure() {
+    let isOther = false;
+    for (const [key, row] of this.#shown) {
+      if (!this.#items[this.indexOf(key)]?.isMeasured) continue;
+      const { height } = row.getBoundingClientRect();
+      const known = this.#measured.get(key) ?? 0;
+      if (height === 0 || Math.abs(height - known) < 0.1) continue; // 0: nothing is shown
+      this.#measured.set(key, height);
+      isOther = true;
+    }
+    if (isOther) this.show(this.#items, this.#pinned);
   }
 
   /** Those in view, and those that may not go: the pinned one, and one that has the focus. */

@@ -7,11 +7,13 @@ const FAVOURITES = "favourites";
  *
  * A favourite stands in its provider's section too. One that is offline is hidden, and counted.
  *
- * @returns {object[]} items `{key, type, ...}`; type is `section`, `model` or `hidden`
+ * @param {object} shown what is typed, whether hidden ones are revealed, and what an opened server
+ *   told, by its provider's id
+ * @returns {object[]} items `{key, type, ...}`; type is `section`, `server`, `model` or `hidden`
  */
-export function sections(catalogue, favourites, { typed = "", revealed = false } = {}) {
+export function sections(catalogue, favourites, { typed = "", revealed = false, told = () => null } = {}) {
   const wanted = typed.toLowerCase().split(/\s+/).filter(Boolean);
-  return [...favourite(catalogue, favourites, wanted, revealed), ...ofProviders(catalogue, wanted)];
+  return [...favourite(catalogue, favourites, wanted, revealed), ...ofProviders(catalogue, wanted, told)];
 }
 
 function favourite(catalogue, favourites, wanted, revealed) {
@@ -32,7 +34,7 @@ function favourite(catalogue, favourites, wanted, revealed) {
   return [head, ...items, ...(offline && catalogue.isRead ? [hidden] : [])];
 }
 
-function ofProviders(catalogue, wanted) {
+function ofProviders(catalogue, wanted, told) {
   return catalogue.providers.flatMap((provider) => {
     const found = [];
     for (const model of provider.models) {
@@ -43,8 +45,9 @@ function ofProviders(catalogue, wanted) {
     if (wanted.length) found.sort((a, b) => b.score - a.score);
     const isOnline = provider.status !== "down" && provider.status !== "misconfigured";
     const head = { key: `at ${provider.id}`, type: "section", label: provider.label, provider, count: found.length };
+    const server = told(provider.id) && { key: `about ${provider.id}`, type: "server", provider, isMeasured: true };
     const rows = found.map(({ model, at }) => ({ key: model.id, type: "model", model, isOnline, at }));
-    return [head, ...rows];
+    return server ? [head, server, ...rows] : [head, ...rows];
   });
 }
 

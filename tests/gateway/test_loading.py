@@ -1,4 +1,4 @@
-"""Mirrors modelbay_gateway/own/loading.py: one beginning of a load for everybody who asks."""
+"""Mirrors modelbay_gateway/loading.py: one beginning of a load for everybody who asks."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +11,7 @@ from gateway.own.test_manage import MANAGE, wait_until
 from modelbay.models.capabilities import Capabilities
 from modelbay.models.catalog import ModelInfo, ModelState
 from modelbay.refs import ModelRef
-from modelbay_gateway.own.loading import UNSEEN_S, LoadingTimes, loading_times
+from modelbay_gateway.loading import UNSEEN_S, LoadingTimes
 
 
 class Clock:
@@ -103,10 +103,3 @@ def test_everybody_who_asks_reads_the_same_beginning(start: Start, raw: Raw) -> 
         served.loop.call_soon_threadsafe(lab.gate.set)
         assert action.result(30)[-1]["type"] == "done"
     assert loading_s(client) == {}
-
-
-def test_gateways_count_by_themselves(start: Start) -> None:
-    first, second = (start(lab_host(Lab())).bay for _ in range(2))
-
-    assert loading_times(first) is loading_times(first)
-    assert loading_times(first) is not loading_times(second)

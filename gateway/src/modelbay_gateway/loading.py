@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from weakref import WeakKeyDictionary
 
 from modelbay.models.catalog import ModelInfo, ModelState
-from modelbay_gateway.bay import Bay
 
 UNSEEN_S = 60.0
 
@@ -60,12 +58,3 @@ class LoadingTimes:
             self._since.clear()
         self._seen_at = now
         return now
-
-
-# Beside the gateway and not in it, so that the other surfaces need not know of it.
-_OF_GATEWAYS: WeakKeyDictionary[Bay, LoadingTimes] = WeakKeyDictionary()
-
-
-def loading_times(bay: Bay) -> LoadingTimes:
-    """Those of this gateway, the same for everybody who asks."""
-    return _OF_GATEWAYS.setdefault(bay, LoadingTimes(bay.clock))
