@@ -1,4 +1,8 @@
-"""Answers of 20,000 tokens in every shape: how long the page keeps its reader waiting."""
+"""Answers of 20,000 tokens in every shape: how long the page keeps its reader waiting.
+
+At a stream's end the browser's debugger, by which the tests drive it, decodes all of the stream
+once more: some 40 ms of one task, live, which no reader of the page waits for.
+"""
 
 import json
 import statistics
@@ -29,7 +33,7 @@ pytestmark = pytest.mark.browser
 
 TOKENS = 20_000
 TIMES = 5
-MOST_MS = 2000  # a page that hangs; the aim is medians of 50, which are reported
+MOST_MS = 300  # of the best of five, on a busy machine too; the aim, medians of 50, is reported
 WHOLE = '.answer[aria-busy="false"]'
 
 
@@ -61,6 +65,23 @@ def code(n: int) -> str:
     return ("```python\n" if n == 0 else "") + ("\n" if n % 8 == 7 else f"name_{n} = 1; ")
 
 
+def program(n: int) -> str:
+    """As much code as gets colours, and prose behind it."""
+    if n >= 1900:
+        return "\n```\n" if n == 1900 else prose(n)
+    return ("```python\n" if n == 0 else "") + ("\n" if n % 8 == 7 else f"if x{n % 10}: 'a'; ")
+
+
+def wide(n: int) -> str:
+    head = "| a " * 20 + "|\n" + "|---" * 20 + "|\n" if n == 0 else ""
+    return head + ("| w" if n % 20 or n == 0 else "|\n| w")
+
+
+def nested(n: int) -> str:
+    line = f"{n // 80 + 1}. top\n" if n % 80 == 0 else ""
+    return line + (f"   - item {n}" if n % 4 == 0 else "\n" if n % 4 == 3 else " word")
+
+
 TEXTS: dict[str, Callable[[int], str]] = {
     "prose": prose,
     "one line": line,
@@ -68,6 +89,9 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "quote": quote,
     "table": cell,
     "code": code,
+    "program": program,
+    "wide table": wide,
+    "nested list": nested,
 }
 SHOWN = {
     "prose": (".text p", 167),
@@ -76,6 +100,9 @@ SHOWN = {
     "quote": (".text blockquote p", 1),
     "table": (".text tbody tr", 2500),
     "code": (".text pre", 1),
+    "program": (".text pre .word", 1663),
+    "wide table": (".text tbody tr", 1000),
+    "nested list": (".text > ol > li", 250),
 }
 
 
@@ -144,6 +171,8 @@ def test_a_long_answer_of_any_shape_leaves_the_page_quick(
 
 
 def check(page: "Page", shape: str) -> None:
+    from playwright.sync_api import expect
+
     if shape == "tool call":
         shown = page.locator(".call pre").text_content() or ""
         assert len(json.loads(shown)["lines"]) == TOKENS - 1
@@ -153,7 +182,7 @@ def check(page: "Page", shape: str) -> None:
         assert text.split() == "".join(prose(n) for n in range(TOKENS)).split()
     else:
         selector, count = SHOWN[shape]
-        assert page.locator(selector).count() == count
+        expect(page.locator(selector)).to_have_count(count)  # colours come last
 
 
 @pytest.mark.parametrize(

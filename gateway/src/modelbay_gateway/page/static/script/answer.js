@@ -2,6 +2,10 @@ import { Failure } from "./failure.js";
 import { json, request } from "./gateway.js";
 import { eventsOf } from "./sse.js";
 
+const BUSY_MS = 16;
+
+let busySince = 0;
+
 /**
  * Ask one model, and give its answer event by event: `began`, `waiting`, `reasoning`, `text`,
  * `call`, `image`, and `end` with counts and times. Aborting the signal ends the provider's work.
@@ -25,9 +29,22 @@ export async function* answer({ model, persist, conversationId, messages, settin
     if (comment !== undefined) yield* waiting(comment);
     else if (data === "[DONE]") break;
     else yield* chunk(JSON.parse(data), end);
+    if (isBusy()) await new Promise((free) => setTimeout(free));
   }
   if (end.reason === null) throw new Failure({ message: "The answer broke off.", hint: "ask again" });
   yield end;
+}
+
+/**
+ * Whether keys and clicks have waited long for the task that runs now: pieces of a stream that were
+ * there already are read without a pause between them. Nobody waits for a page that is hidden.
+ */
+function isBusy() {
+  if (!busySince) {
+    busySince = performance.now();
+    setTimeout(() => (busySince = 0));
+  }
+  return !document.hidden && performance.now() - busySince > BUSY_MS;
 }
 
 /** Ask a model that paints. */

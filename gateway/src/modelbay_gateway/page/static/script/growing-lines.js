@@ -20,6 +20,11 @@ export class GrowingLines {
     if (text) this.append(text);
   }
 
+  /** What is laid out by itself, from the first line to the last: a text, and elements behind it. */
+  get parts() {
+    return [...this.#box.childNodes];
+  }
+
   /** Add soon, together with what comes meanwhile. */
   push(text) {
     this.#waiting += text;

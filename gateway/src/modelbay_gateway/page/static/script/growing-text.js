@@ -1,25 +1,8 @@
+import { afterFrame, share } from "./frame.js";
 import { MarkdownReader } from "./markdown.js";
 
-// What a frame has time for: to lay nodes out takes several times as long as to make them.
-const WORK_MS = 4;
-const NODES = 400;
+const SHORT = 1000; // characters, which are worth no frame
 const PAUSE_MS = 40;
-
-let left = null;
-
-/** What may be done yet before the next frame, by all texts together. */
-function share() {
-  if (!left) {
-    left = { until: performance.now() + WORK_MS, nodes: NODES };
-    afterFrame(() => (left = null));
-  }
-  return left;
-}
-
-function afterFrame(call) {
-  if (document.hidden) setTimeout(call);
-  else requestAnimationFrame(() => setTimeout(call));
-}
 
 /** Markdown that is shown while it grows; an answer of any length and shape costs the same per word. */
 export class GrowingText {
@@ -67,7 +50,7 @@ export class GrowingText {
   }
 
   #finish() {
-    if (!this.#reader.read(share())) {
+    if (!this.#reader.read(this.#source.length > SHORT ? share() : undefined)) {
       afterFrame(() => this.#finish());
       return;
     }

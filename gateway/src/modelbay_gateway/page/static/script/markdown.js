@@ -6,7 +6,6 @@ import { cellsOf, closes, fenceOf, headingOf, interrupts, isRule, itemOf, quoted
 const DEPTH = 12; // of lists and quotes in each other; what is deeper is text
 const COLUMNS = 50;
 const TOGETHER = 100; // items or rows that the browser lays out together
-const NODES = 2; // of a cell, about
 const MOST = 4 * LIMIT; // characters that wait for the end of a mark
 
 /**
@@ -33,7 +32,7 @@ export class MarkdownReader {
   #pushed = "";
   #source = "";
   #at = 0;
-  #made = 0; // nodes, about
+  #made = 0; // nodes since the last `read`, about
   #items = 0;
   #isLong = false;
   // What is open is replaced and never changed, so that a line can be tried and taken back.
@@ -53,15 +52,17 @@ export class MarkdownReader {
   /**
    * Read what is whole.
    *
-   * @param {{until: number, nodes: number}} share stop then, by `performance.now()`, or when so many
-   *   nodes were made; they are taken off it
+   * @param {{ms: number, nodes: number}} share stop after so long, or so many nodes; what was done is
+   *   taken off it
    * @returns {boolean} whether nothing whole is left
    */
-  read(share = { until: Infinity, nodes: Infinity }) {
+  read(share = { ms: Infinity, nodes: Infinity }) {
+    const began = performance.now();
+    const { ms, nodes } = share;
+    this.#made = 0;
     this.#takeBack();
     this.#fetch();
     for (;;) {
-      const made = this.#made;
       const end = this.#source.indexOf("\n", this.#at);
       const to = end < 0 ? this.#source.length : end;
       if (to - this.#at > LIMIT) this.#long(this.#source.slice(this.#at, (this.#at += LIMIT)));
@@ -71,8 +72,9 @@ export class MarkdownReader {
         this.#isLong = false;
         this.#at = end + 1;
       }
-      share.nodes -= this.#made - made;
-      if (share.nodes < 0 || performance.now() > share.until) return false;
+      share.nodes = nodes - this.#made;
+      share.ms = ms - (performance.now() - began);
+      if (share.nodes <= 0 || share.ms <= 0) return false;
     }
   }
 
@@ -118,7 +120,7 @@ export class MarkdownReader {
 
   #putAll(parent, nodes) {
     filled(parent, nodes);
-    this.#made += nodes.length;
+    for (const node of nodes) this.#made += 1 + node.childNodes.length;
     this.#undo?.push(() => nodes.forEach((node) => node.remove()));
   }
 
@@ -216,7 +218,7 @@ export class MarkdownReader {
   #closeLeaf() {
     const leaf = this.#leaf;
     this.#leaf = null;
-    if (leaf?.kind === "code" && !this.#undo) leaf.block.finish();
+    if (leaf?.kind === "code" && !this.#undo) this.#made += 2 * leaf.block.finish();
     if (leaf?.kind !== "paragraph") return;
     const text = leaf.text.trimEnd();
     // What is long by then holds an image, or marks that nobody closes; it shows when it is whole.
@@ -337,36 +339,36 @@ export class MarkdownReader {
     if (this.#leaf.body.childElementCount === TOGETHER) this.#nextTable();
     const row = rowOf(line, "td", this.#leaf.sides);
     this.#put(this.#leaf.body, row);
-    this.#made += NODES * row.childElementCount;
+    this.#made += row.childElementCount; // what they say
   }
 
   /** Go on in a table of the same columns: a long one would be laid out anew for every row. */
   #nextTable() {
-    const first = this.#leaf.body.parentNode;
-    const widths = this.#leaf.widths ?? [...first.rows[0].cells].map((cell) => cell.getBoundingClientRect().width);
+    const last = this.#leaf.body.parentNode;
+    const { cells } = last.rows[0];
+    const isRagged = cells.length < this.#leaf.sides.length;
+    const widths = isRagged ? this.#leaf.widths : [...cells].map((cell) => cell.getBoundingClientRect().width);
     const body = element("tbody");
     const next = element("table", {}, body);
     const box = element("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table, continued" }, next);
     box.style.marginTop = "0";
-    if (!this.#leaf.widths) fix(first, widths);
-    fix(next, widths);
+    for (const each of [last, next]) this.#align(each, widths);
     this.#put(this.#inmost, box);
     this.#leaf = { ...this.#leaf, body, widths };
   }
-}
 
-/** Give a table's columns their widths in pixels; without any where it is not on a page. */
-function fix(table, widths) {
-  const total = widths.reduce((sum, width) => sum + width, 0);
-  if (!total || table.style.tableLayout) return;
-  const columns = widths.map((width) => {
-    const column = element("col");
-    column.style.width = `${width}px`;
-    return column;
-  });
-  table.prepend(element("colgroup", {}, ...columns));
-  table.style.tableLayout = "fixed";
-  table.style.width = `${total}px`;
+  /** Give the columns at least these widths in pixels; none where they are on no page. */
+  #align(table, widths) {
+    if (!widths?.some(Boolean) || table.querySelector("colgroup")) return;
+    const columns = widths.map((width) => {
+      const column = element("col");
+      column.style.minWidth = `${width}px`;
+      return column;
+    });
+    const group = element("colgroup", {}, ...columns);
+    table.prepend(group);
+    this.#undo?.push(() => group.remove());
+  }
 }
 
 function rowOf(line, tag, sides) {
