@@ -13,7 +13,7 @@ from modelbay.testing.conformance.ruling import DECLARED, judged
 from modelbay.testing.simulator import Simulator
 
 # No time limit for one example: the machine may be busy. No folder of examples in the checkout. A
-# change is judged by the same examples each time; with MODELBAY_SEARCH set, new ones are looked for.
+# change is judged by the same examples each time; with MODELBAY_SEARCH set, others are tried.
 settings.register_profile(
     "modelbay", deadline=None, database=None, derandomize="MODELBAY_SEARCH" not in os.environ
 )

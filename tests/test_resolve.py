@@ -1,6 +1,10 @@
 """Mirrors modelbay/resolve.py: one set of capabilities out of layers, and where each came from."""
 
+from fnmatch import fnmatchcase
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelbay.models.capabilities import (
     DEFAULT_MAX_OUTPUT_TOKENS,
@@ -238,3 +242,57 @@ def test_what_is_shared_is_never_mistaken_for_what_has_gone() -> None:
     for number in range(5000):
         model = DiscoveredModel(wire_id="m", facts=Facts(context_window=number + 1))
         assert resolver.capabilities(model).context_window == number + 1
+
+
+def test_providers_that_share_a_table_share_nothing_of_their_users() -> None:
+    table = CapabilityTable(every_model=Facts(tools=True))
+    model = DiscoveredModel(wire_id="m")
+    plain, set_up = (
+        Resolver(config(), table),
+        Resolver(config(models={"m": Facts(tools=False)}), table),
+    )
+
+    found = [resolver.capabilities(model).tools for resolver in (plain, set_up, plain)]
+
+    assert found == [True, False, True]
+    assert set_up.capabilities(model.called("n")) == plain.capabilities(model)
+
+
+def test_tables_that_are_equal_or_take_the_place_of_one_another_are_each_read() -> None:
+    """Objects get the ids of others that were freed."""
+    for number in range(500):
+        table = CapabilityTable(every_model=Facts(context_window=number + 1), local=number % 2 == 0)
+        resolved = Resolver(config(), table).capabilities(DiscoveredModel(wire_id="m"))
+
+        assert resolved.context_window == number + 1
+        assert (resolved.prices is None) is (number % 2 == 1)
+
+
+def test_a_remote_model_costs_what_nobody_knows_although_another_of_its_list_is_free() -> None:
+    resolver = Resolver(config(), CapabilityTable())
+    near, far = DiscoveredModel(wire_id="a"), DiscoveredModel(wire_id="b", origin="remote")
+
+    for model, free in ((near, True), (far, False), (near, True)):
+        assert (resolver.capabilities(model).prices is not None) is free
+
+
+_LETTERS = st.text("ab*?[]!-.", max_size=5)
+
+
+@given(
+    st.lists(_LETTERS, max_size=3), st.lists(_LETTERS, max_size=3), st.text("ab[]!-.", max_size=5)
+)
+def test_a_name_is_singled_out_if_and_only_if_a_pattern_matches_it(
+    users: list[str], rows: list[str], name: str
+) -> None:
+    table = CapabilityTable(
+        rows=tuple(TableRow(pattern=row, facts=Facts(tools=True), evidence="card") for row in rows)
+    )
+    resolver = Resolver(config(models=dict.fromkeys(users, Facts(vision=True))), table)
+
+    matching = [any(fnmatchcase(name, one) for one in patterns) for patterns in (users, rows)]
+
+    assert resolver.singles_out(name) is any(matching)
+    found = resolver.capabilities(DiscoveredModel(wire_id=name or "-"))
+    if name:
+        assert [found.vision is True, found.tools is True] == matching

@@ -280,6 +280,29 @@ async def test_tool_calls_over_the_wire(sim: Simulator) -> None:
         ]
 
 
+async def test_a_plugin_may_explain_an_error_once_it_says_whose_it_is(sim: Simulator) -> None:
+    def explain(provider: ProviderContext, exc: BackendError) -> None:
+        exc.hint = f"{exc.provider_id} {exc.model} {exc.status}"
+
+    @sim.route("POST", "/v1/chat/completions")
+    async def chats(exchange: Exchange) -> None:
+        await exchange.json({"error": {"message": "no"}}, status=500)
+
+    @sim.route("POST", "/v1/completions")
+    async def completes(exchange: Exchange) -> None:
+        await exchange.json({"error": {"message": "no"}}, status=503)
+
+    async with lent(sim.base_url) as provider:
+        for answer in (
+            stream_chat(provider, chat(), model("m"), dialect=Dialect(), explain=explain),
+            complete(provider, CompleteRequest(prompt="a"), model("m"), explain=explain),
+        ):
+            with pytest.raises(BackendError) as caught:
+                await anext(answer)
+            told = (caught.value.message, caught.value.status, caught.value.hint)
+            assert told == (f"no (HTTP {told[1]})", told[1], f"desk desk/m {told[1]}")
+
+
 # --- [DONE] is the last -------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from modelbay.errors import (
 )
 from modelbay.host.backend import Backend
 from modelbay.models.capabilities import CapabilityTable, Facts
-from modelbay.models.catalog import DiscoveredModel
+from modelbay.models.catalog import DiscoveredModel, DiscoveredModels
 from modelbay.models.events import ErrorEvent, Finish, ReasoningDelta, StreamEvent, TextDelta
 from modelbay.models.manage import (
     AccountBalance,
@@ -84,6 +84,16 @@ async def test_a_hook_gets_the_arguments_it_names() -> None:
     await events(held)
 
     assert seen == [held.context, model()]
+
+
+async def test_an_error_of_the_call_itself_says_whose_it_is_as_one_of_the_stream_does() -> None:
+    def stream_chat() -> AsyncIterator[StreamEvent]:
+        raise UnsupportedFeatureError("no tools here")
+
+    with pytest.raises(UnsupportedFeatureError) as caught:
+        await events(backend(stream_chat=stream_chat))
+
+    assert (caught.value.provider_id, caught.value.model) == ("desk", "desk/m")
 
 
 async def test_a_plugin_may_give_any_async_iterator() -> None:
@@ -406,7 +416,7 @@ def gives(value: object) -> Hook:
 A, B = DiscoveredModel(wire_id="a"), DiscoveredModel(wire_id="b")
 
 
-@pytest.mark.parametrize("value", [[A, B], (A, B)])
+@pytest.mark.parametrize("value", [[A, B], (A, B), DiscoveredModels(["a", "b"], [A, A])])
 async def test_models_come_as_the_plugin_lists_them(value: object) -> None:
     assert await backend(discover_models=gives(value)).discover_models() == (A, B)
 
@@ -418,6 +428,11 @@ async def test_models_come_as_the_plugin_lists_them(value: object) -> None:
         (gives({A.wire_id: A}), "discover_models gave dict instead of a list of models"),
         (gives(["a"]), "discover_models listed str instead of DiscoveredModel"),
         (gives([A, B, A]), "discover_models listed 'a' twice"),
+        (gives(DiscoveredModels("aba", [A] * 3)), "discover_models listed 'a' twice"),
+        (
+            gives(DiscoveredModels(["a"], ["a"])),  # type: ignore[list-item]
+            "discover_models listed str instead of DiscoveredModel",
+        ),
         (lambda: [A], "discover_models gave list instead of an awaitable"),
         (lambda: None, "discover_models gave NoneType instead of an awaitable"),
         (yields(A), "discover_models gave async_generator instead of an awaitable"),
@@ -627,6 +642,28 @@ async def test_a_key_that_a_list_echoes_stands_in_no_model() -> None:
         ),
         plain,
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "shown"),
+    [
+        (["m", "n"], {"family": "f"}, ["m", "n"]),
+        (["m", f"n-{KEY}"], {}, ["m", "n-***"]),
+        (["m", "n"], {"family": KEY}, ["m", "n"]),
+        ([f"m-{KEY}", f"m-{KEY}".replace(KEY, "***")], {}, ["m-***"]),
+    ],
+)
+async def test_nor_in_one_of_many_of_which_the_same_is_said(
+    names: list[str], said: dict[str, str], shown: list[str]
+) -> None:
+    of_all = DiscoveredModel.model_validate({"wire_id": "x", **said})
+
+    found = await keyed(
+        discover_models=gives(DiscoveredModels(names, [of_all] * len(names)))
+    ).discover_models()
+
+    family = said.get("family", "").replace(KEY, "***") or None
+    assert found == [DiscoveredModel(wire_id=name, family=family) for name in shown]
 
 
 @pytest.mark.parametrize(

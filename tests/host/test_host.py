@@ -26,6 +26,7 @@ from modelbay.errors import (
 )
 from modelbay.host.host import Host
 from modelbay.host.loader import Installed, Plugin
+from modelbay.host.streams import error_event
 from modelbay.models.capabilities import CapabilityTable, Facts, Provenance
 from modelbay.models.catalog import DiscoveredModel
 from modelbay.models.chat import ChatResult, ImagePart, JsonMode, JsonSchema, Message, Tool
@@ -327,6 +328,34 @@ async def test_a_stream_gives_the_plugins_events_and_who_answers() -> None:
         came = [event async for event in events]
 
     assert (came, events.ref) == (EVERYTHING, ModelRef("desk", "m"))
+
+
+async def test_of_a_model_that_is_listed_it_is_known_at_once_who_answers() -> None:
+    async with host([config()], acme=says(*EVERYTHING)) as held:
+        await held.refresh()
+        async with held.stream(chat(model="desk/m")) as events:
+            known = events.ref
+            came = [event async for event in events]
+
+    assert (known, came) == (ModelRef("desk", "m"), EVERYTHING)
+
+
+@pytest.mark.parametrize("errors", ["raise", "event"])
+async def test_what_a_listed_model_refuses_comes_when_the_answer_is_read(errors: str) -> None:
+    module = plugin(capabilities=table(every_model=Facts(tools=False)))
+    came: list[StreamEvent] = []
+    async with host([config()], acme=module) as held:
+        await held.refresh()
+        stream = held.stream(chat(model="desk/m", tools=[Tool(name="add")]), errors=errors)  # type: ignore[arg-type]
+        try:
+            async for event in stream:
+                came.append(event)
+        except UnsupportedFeatureError as exc:
+            came.append(error_event(exc))
+
+    assert [event.message for event in came if isinstance(event, ErrorEvent)] == [
+        "desk/m does not do tools"
+    ]
 
 
 async def test_a_whole_answer_is_the_stream_folded() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,9 +21,16 @@ from modelbay.errors import (
 )
 from modelbay.host.backend import Backend
 from modelbay.host.handles import ProviderHandle
+from modelbay.host.ledger import Ledger
 from modelbay.host.list_cache import ListCache
 from modelbay.host.registry import Registry
-from modelbay.models.catalog import DiscoveredModel, Problem, ProviderEntry
+from modelbay.models.capabilities import Facts, Measurement
+from modelbay.models.catalog import (
+    DiscoveredModel,
+    DiscoveredModels,
+    Problem,
+    ProviderEntry,
+)
 from modelbay.models.provider import ProviderSource
 from modelbay.resolve import Resolver
 from pretend import JUMPING, Clock, config, context, fails, jumping, lists, manager, plugin
@@ -68,6 +76,7 @@ def registry(
     clock: Callable[[], float] | None = None,
     default: str | None = None,
     cache: ListCache | None = None,
+    ledger: Ledger | None = None,
     jitter: float = 0.0,
 ) -> Registry:
     return Registry(
@@ -76,6 +85,7 @@ def registry(
         spawn=task,
         clock=clock or jumping().time,
         cache=cache,
+        ledger=ledger,
         jitter=lambda: jitter,
     )
 
@@ -147,6 +157,53 @@ async def test_all_that_was_discovered_reaches_the_model() -> None:
     del same["wire_id"], same["facts"], same["evidence"]
     assert {name: getattr(info, name) for name in same} == same
     assert held.discovered(info) == given
+
+
+def gives(models: object) -> Discover:
+    async def discover_models() -> object:
+        return models
+
+    return discover_models
+
+
+async def test_what_is_measured_of_one_model_is_said_of_no_other(tmp_path: Path) -> None:
+    said = DiscoveredModel(wire_id="x", facts=Facts(tools=True), aliases=("alias",))
+    found = DiscoveredModels("abc", [said] * 3)
+    held = registry(handle("desk", Server(gives(found))), ledger=Ledger(tmp_path))
+    await held.refresh(force=False)
+    before = held.models_of("desk")
+    measurement = Measurement(field="tools", value=False, evidence="asked", at=1.0)
+
+    held.note(before[1], [measurement])
+
+    after = held.models_of("desk")
+    assert [model.capabilities.tools for model in before] == [True, True, True]
+    assert [model.capabilities.tools for model in after] == [True, False, True]
+    assert [held.measured(model) for model in after] == [(), (measurement,), ()]
+    assert [held.discovered(model) for model in after] == list(found)
+    assert held.find("desk/b") is after[1]
+    assert held.find("desk/alias") is after[0]
+
+
+async def test_a_model_that_is_listed_no_more_is_found_no_more() -> None:
+    server = Server(lists("a", "b"))
+    held = registry(handle("desk", server), handle("other", Server(lists("a"))))
+    await held.refresh(force=False)
+    assert held.find("desk/a") is held.models_of("desk")[0]
+
+    server.discover = lists("b", "c")
+    await held.refresh(["desk"], force=True)
+
+    found = [held.find(ref) for ref in ("desk/a", "desk/b", "desk/c", "other/a", "desk", "no/b")]
+    assert [model and model.id for model in found] == [
+        None,
+        "desk/b",
+        "desk/c",
+        "other/a",
+        None,
+        None,
+    ]
+    assert found[1] is held.models_of("desk")[0]
 
 
 # --- how often ------------------------------------------------------------------------------------

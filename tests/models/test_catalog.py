@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from modelbay.models.catalog import Catalog, DiscoveredModel, ProviderEntry
+from modelbay.models.catalog import Catalog, DiscoveredModel, DiscoveredModels, ProviderEntry
 from pretend import model
 
 
@@ -74,3 +74,41 @@ def test_a_model_of_which_the_same_is_said_differs_in_its_name_alone() -> None:
         other.wire_id = "c"
     with pytest.raises(ValueError, match="empty"):
         one.called("")
+
+
+def test_a_list_in_which_the_same_is_said_of_many_is_like_one_that_was_made_whole() -> None:
+    said = DiscoveredModel(wire_id="a", state="loaded", details={"n": 1})
+    other = DiscoveredModel(wire_id="x", state="failed")
+
+    found = DiscoveredModels(["a", "b", "c"], [said, said, other])
+
+    whole = [said, said.called("b"), other.called("c")]
+    assert (list(found), len(found), found[1], found[-1]) == (whole, 3, whole[1], whole[2])
+    assert (list(found[1:]), list(reversed(found))) == (whole[1:], whole[::-1])
+    assert found == whole == found == tuple(whole) == DiscoveredModels.of(whole)
+    assert found != whole[:2]
+    assert found != [*whole[:2], other]
+    assert found != "abc"
+    assert whole[1] in found
+    assert said.called("d") not in found
+    assert repr(found) == repr(whole)
+    assert [id(one) for one in found.distinct()] == [id(said), id(other)]
+    assert found[0] is said
+
+
+def test_a_list_of_models_never_changes_with_what_it_was_made_of() -> None:
+    names, said = ["a"], [DiscoveredModel(wire_id="a")]
+    found = DiscoveredModels(names, said)
+
+    names.append("b")
+    said.clear()
+
+    assert found == [DiscoveredModel(wire_id="a")]
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", ""], ["a", "b", "c"], ["a", 7]])
+def test_a_list_of_models_has_one_name_for_each(names: list[str]) -> None:
+    said = DiscoveredModel(wire_id="a")
+
+    with pytest.raises(ValueError, match=r"names|empty"):
+        DiscoveredModels(names, [said, said])

@@ -816,6 +816,20 @@ def test_a_tool_call_the_output_limit_cut_off_becomes_a_notice() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("calls_may_stop", "told"),
+    [(True, Finish("tool_calls", raw_reason="stop")), (False, Finish("stop"))],
+)
+def test_a_stop_under_a_call_is_a_call_where_the_server_says_so(
+    calls_may_stop: bool, told: Finish
+) -> None:
+    piece = call(index=0, id="c0", function={"name": "now", "arguments": "{}"})
+    dialect = Dialect(calls_may_stop=calls_may_stop)
+
+    assert decode(piece, STOP, dialect=dialect)[-1] == told
+    assert decode(chunk(delta={"content": "a"}), STOP, dialect=dialect)[-1] == Finish("stop")
+
+
 def test_an_unstreamed_answer_gives_the_same_events_at_once() -> None:
     usage = {"prompt_tokens": 1, "completion_tokens": 2}
     message = {"role": "assistant", "content": "ab", "reasoning_content": "r"}
@@ -1039,6 +1053,17 @@ def test_what_is_no_chunk_is_a_protocol_error_and_after_text_an_interruption() -
     with pytest.raises(StreamInterruptedError) as cut:
         decoder.decode(b'{"choices":[{"ind')
     assert cut.value.partial == "so f"
+
+
+def test_what_came_before_a_chunk_that_fails_is_handed_on_before_the_error() -> None:
+    decoder = ChatDecoder(Dialect())
+    text = json.dumps(chunk(delta={"content": "so f"})).encode()
+    came: list[StreamEvent] = []
+
+    with pytest.raises(StreamInterruptedError) as cut:
+        came.extend(decoder.events([text, text, b"<html>", text]))
+
+    assert (came, cut.value.partial) == ([TextDelta("so f"), TextDelta("so f")], "so fso f")
 
 
 def test_the_partial_text_is_the_answers_alone() -> None:

@@ -55,6 +55,8 @@ def test_events_do_not_depend_on_the_size_of_chunks(size: int) -> None:
     st.lists(st.integers(min_value=0)),
 )
 @example(b"data: a\r\n\r\n", [8, 10])
+@example(b"data: a\r\n\ndata: b\n\n", [3])
+@example(b"data: a\n\n\ndata: b\n\n", [9])
 def test_events_do_not_depend_on_where_chunks_split(data: bytes, places: list[int]) -> None:
     assert read(data, places) == read(data, [])
 

@@ -34,8 +34,9 @@ class Answer(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
-    def ready(self) -> bytes:
-        """What has arrived of the body, without waiting."""
+    @property
+    def ended(self) -> bool:
+        """Nothing of the body is left to read."""
         ...
 
     async def block(self) -> bytes:

@@ -93,7 +93,7 @@ def test_every_field_has_its_place() -> None:
             response_format=JsonMode(),
             routing=frozenset({"a"}),
             extra={"parallel_tool_calls": False, "user": "sam", "min_p": 0.05},
-        ),
+        ).model_copy(update={"model": "desk/m"}),  # as it was asked for
         model="desk/m",
         include_usage=True,
         conversation_id="c1",

@@ -27,6 +27,8 @@ from modelbay.models.events import (
 )
 from modelbay.models.frozen import JsonObject
 from modelbay.models.media import CompleteRequest
+from modelbay_openai.dialects import BY_NAME
+from modelbay_openai.memory import memory
 from modelbay_openai.simulator import (
     PERSONALITIES,
     Knobs,
@@ -331,6 +333,19 @@ async def test_reasoning_history_can_be_switched_off(bay: OpenBay) -> None:
 
         assert not any(isinstance(event, Notice) for event in events)
         assert body(sim)["messages"][1] == {"role": "assistant", "content": "Hello."}
+
+
+async def test_what_is_learned_of_a_server_counts_from_the_next_request_on(bay: OpenBay) -> None:
+    fields = []
+    with OpenAISimulator(MODELS, "vllm") as sim:
+        desk = bay(sim.address)
+        model = await desk.model("thinker")
+        for name, version in (("vllm", "0.12.0"), ("vllm", "0.10.0"), ("openai", None)):
+            memory(desk.context).saw(BY_NAME[name], version)
+            assert [event async for event in desk.backend.stream_chat(HISTORY, model)]
+            fields.append(sorted(body(sim)["messages"][1].keys() - {"role", "content"}))
+
+    assert fields == [["reasoning"], ["reasoning_content"], []]
 
 
 async def test_thoughts_between_tags_are_taken_out_where_the_user_says_so(bay: OpenBay) -> None:

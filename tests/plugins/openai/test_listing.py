@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from modelbay.models.capabilities import Facts, Prices
 from modelbay.models.catalog import DiscoveredModel
 from modelbay_openai.dialects import UNKNOWN
 from modelbay_openai.discovery import models_of
-from modelbay_openai.listing import Description, read_list
+from modelbay_openai.listing import Description, Listed, decode_list, read_list
 from modelbay_openai.looks import Look
 
 OPENROUTER = {
@@ -267,6 +268,60 @@ def test_a_model_is_described_in_a_list_as_it_is_alone(
     seen = Look(entries={"b": {"max_model_len": 5}} if has_more else {}, only_loaded=loaded)
 
     def read(part: list[dict[str, object]]) -> list[DiscoveredModel]:
-        return models_of(part, UNKNOWN, seen, "local", {"host": "h"})
+        return list(models_of(part, UNKNOWN, seen, "local", {"host": "h"}))
 
     assert read(entries) == [model for entry in entries for model in read([entry])]
+
+
+# --- off the wire ---------------------------------------------------------------------------------
+
+
+def listed(body: object) -> Listed:
+    return decode_list(msgspec.json.encode(body))
+
+
+def test_a_list_that_says_no_more_than_names_is_read_as_names() -> None:
+    data = [
+        {"id": "a", "object": "model", "created": 1, "owned_by": "Me"},
+        {"id": "b", "object": "model", "created": 2, "owned_by": "me"},
+    ]
+
+    assert listed({"object": "list", "data": data}) == Listed(["a", "b"], frozenset({"me"}))
+
+
+_NAMES = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from(["a", "b", "c", "", 7]),
+        "object": st.sampled_from(["model", "engine", None]),
+        "created": st.sampled_from([1, 1.5, None, "x", [1]]),
+        "owned_by": st.sampled_from(["x", "X", "", None, 7]),
+        "max_model_len": st.integers(1, 3),
+    },
+)
+
+
+@given(
+    st.lists(_NAMES, max_size=6),
+    st.sampled_from([{}, {"object": "list"}, {"object": 1}, {"error": "e"}, {"models": []}]),
+)
+def test_however_a_list_is_read_it_says_the_same(
+    data: list[dict[str, object]], beside: dict[str, object]
+) -> None:
+    body = {"data": data, **beside}
+
+    found, entries = listed(body), read_list(body)
+
+    assert found.names == [entry["id"] for entry in entries]
+    assert found.owners == {str(entry.get("owned_by", "")).lower() for entry in entries}
+    assert models_of(found.of_all(), UNKNOWN, Look(), "local", {}) == models_of(
+        entries, UNKNOWN, Look(), "local", {}
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b'{"data": [', b'{"data": [{"id": "\xff"}]}', b"[" * 5000]
+)
+def test_what_is_no_json_is_told_from_what_is_no_list(body: bytes) -> None:
+    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError, RecursionError)):
+        decode_list(body)

@@ -7,6 +7,7 @@ the parser does in C. Reading stops while a caller is behind.
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import cast
 
 import httptools
@@ -264,16 +265,21 @@ def request_head(
     Raises:
         ValueError: A header cannot be sent. The text never shows its value.
     """
+    fixed = _fixed_head(method, target, host, tuple(headers.items()))
+    return fixed + b"\r\n" if length is None else b"%bContent-Length: %d\r\n\r\n" % (fixed, length)
+
+
+@lru_cache(maxsize=256)
+def _fixed_head(method: str, target: str, host: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """What the requests of one provider to one address have in common; checked once."""
     lines = [f"{method} {target} HTTP/1.1"]
-    if "host" not in {name.lower() for name in headers}:  # the user's own wins
+    if "host" not in {name.lower() for name, _ in headers}:  # the user's own wins
         lines.append(f"Host: {host}")
-    for name, value in headers.items():
+    for name, value in headers:
         if not _SENDABLE.fullmatch(value) or not _SENDABLE.fullmatch(name):
             raise ValueError(f"the header {name!r} holds a character that cannot be sent")
         lines.append(f"{name}: {value}")
-    if length is not None:
-        lines.append(f"Content-Length: {length}")
     try:
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        return "\r\n".join((*lines, "")).encode("latin-1")
     except UnicodeEncodeError:
         raise ValueError("the address holds a character that cannot be sent") from None

@@ -3,20 +3,23 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
-import httpx2 as httpx
 import msgspec
 
-from modelbay.client.connection import ConnectionBrokenError, NotHttpError
-from modelbay.client.pool import ConnectTimeoutError, UnreachableError
+from modelbay.client.exchange import (
+    LibraryResponse,
+    OwnResponse,
+    over_our_own,
+    shown,
+    through_library,
+)
 from modelbay.closing import closing
 from modelbay.deadline import Watchdog
 from modelbay.errors import (
     BackendError,
     BackendTimeoutError,
-    BackendUnreachableError,
     ProtocolError,
     StreamInterruptedError,
 )
@@ -30,7 +33,7 @@ from modelbay.wire.errors import (
 )
 
 if TYPE_CHECKING:
-    from modelbay.context import Answer, Connections, ProviderContext
+    from modelbay.context import ProviderContext
 
 log = logging.getLogger("modelbay.http")
 
@@ -41,14 +44,6 @@ DRAIN_S = 0.1  # the end of a body comes with its last bytes, or not before the 
 JSON_LIMIT = 16 * 1024 * 1024  # a list of 10,000 models is 5 MB; 200 MB is a fault
 
 T = TypeVar("T")
-
-_CLOSED = (
-    httpx.ReadError,
-    httpx.WriteError,
-    httpx.RemoteProtocolError,
-    ConnectionBrokenError,
-    NotHttpError,
-)
 
 
 class HttpResponse(Protocol):
@@ -75,110 +70,10 @@ class HttpResponse(Protocol):
         ...
 
 
-class _Own:
-    """An answer over a connection of our own."""
+class open_stream:  # noqa: N801 - reads like the function it is used as
+    """``async with open_stream(...) as response``: send a request, wait for its answer's head.
 
-    __slots__ = ("_answer", "_provider", "_watchdog", "headers", "status")
-
-    def __init__(
-        self, provider: "ProviderContext", answer: "Answer", watchdog: Watchdog | None
-    ) -> None:
-        self._provider = provider
-        self._answer = answer
-        self._watchdog = watchdog
-        self.status = answer.status
-        self.headers = answer.headers
-
-    async def blocks(self) -> AsyncIterator[bytes]:
-        _require_plain(self._provider, self.headers)
-        answer, watchdog = self._answer, self._watchdog
-        try:
-            if watchdog is None:
-                while block := await answer.block():
-                    yield block
-                return
-            while True:
-                with watchdog:
-                    block = await answer.block()
-                if not block:
-                    return
-                watchdog.progress()
-                yield block
-        except (ConnectionBrokenError, NotHttpError) as exc:
-            raise _broken_off(self._provider, exc) from exc
-
-
-class _Library:
-    """An answer over the HTTP library."""
-
-    __slots__ = ("_provider", "_response", "_watchdog", "headers", "status")
-
-    def __init__(
-        self, provider: "ProviderContext", response: httpx.Response, watchdog: Watchdog | None
-    ) -> None:
-        self._provider = provider
-        self._response = response
-        self._watchdog = watchdog
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-
-    async def blocks(self) -> AsyncIterator[bytes]:
-        _require_plain(self._provider, self.headers)
-        # The stream itself: aiter_raw() would count and re-chunk every block on its way.
-        stream = self._response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)  # an async client makes no other
-        pieces = aiter(stream)
-        watchdog = self._watchdog
-        try:
-            if watchdog is None:
-                async for block in pieces:
-                    if block:
-                        yield block
-                return
-            while True:
-                with watchdog:
-                    piece = await anext(pieces, None)
-                if piece is None:
-                    return
-                watchdog.progress()
-                if piece:
-                    yield piece
-        except httpx.TransportError as exc:
-            raise _broken_off(self._provider, exc) from exc
-
-
-def _require_plain(provider: "ProviderContext", headers: Mapping[str, str]) -> None:
-    if headers.get("content-encoding", "identity") != "identity":
-        raise ProtocolError(
-            "the answer is compressed although 'identity' was asked for",
-            provider_id=provider.id,
-            stage="decode",
-        )
-
-
-def _broken_off(provider: "ProviderContext", exc: Exception) -> StreamInterruptedError:
-    return StreamInterruptedError(
-        f"the connection broke off in the middle of the answer ({_reason(exc)})",
-        provider_id=provider.id,
-    )
-
-
-@asynccontextmanager
-async def open_stream(
-    provider: "ProviderContext",
-    method: Method,
-    path: str,
-    *,
-    json: JsonObject | None = None,
-    content: bytes | None = None,
-    headers: Mapping[str, str] | None = None,
-    deadline_s: float | None = None,
-    first_byte_s: float | None = None,
-    idle_s: float | None = None,
-    own_limits: bool = False,
-    anonymous: bool = False,
-) -> AsyncIterator[HttpResponse]:
-    """Send a request; hand over the answer as soon as its head is there, whatever its status.
+    The `HttpResponse` is handed over as soon as its head is there, whatever its status.
 
     The provider's limits (`request_timeout_s`, `first_byte_timeout_s`, `idle_timeout_s`) are for
     the answers of models. They hold where no ``deadline_s`` is given, and each that is set stands
@@ -200,109 +95,113 @@ async def open_stream(
         BackendTimeoutError: A limit passed.
         StreamInterruptedError: The connection ended before a head came.
     """
-    config = provider.config
-    url = path if "://" in path else f"{provider.base_url}/{path.lstrip('/')}"
-    sent = dict(headers or {})
-    sent["Accept-Encoding"] = "identity"
-    if json is not None:
-        content = msgspec.json.encode(json)
-        sent["Content-Type"] = "application/json"
-    total_s, first_s, pause_s = deadline_s, first_byte_s, idle_s
-    if total_s is None and not own_limits:
-        total_s = config.request_timeout_s
-        first_s = config.first_byte_timeout_s or first_s
-        pause_s = config.idle_timeout_s or pause_s
-    watchdog = None
-    if total_s is not None or first_s is not None or pause_s is not None:
-        watchdog = Watchdog(
-            total_s=total_s, first_s=first_s, idle_s=pause_s, what=f"provider '{provider.id}'"
-        )
-    is_told = log.isEnabledFor(logging.DEBUG)
-    if is_told:
-        log.debug("-> %s %s", method, _shown(url))
-    connections = provider.resources.connections(url)
-    if connections is None:
-        opened = _through_library(provider, method, url, sent, content, watchdog, anonymous)
-    else:
-        opened = _over_our_own(
-            provider, connections, method, url, sent, content, watchdog, anonymous
-        )
-    try:
-        async with opened as response:
-            if is_told:
-                log.debug("<- %s %s %s", response.status, method, _shown(url))
-            yield response
-    except BackendTimeoutError as exc:
-        exc.provider_id = exc.provider_id or provider.id
-        raise
-    finally:
-        if watchdog is not None:
-            watchdog.close()
 
+    __slots__ = (
+        "_anonymous",
+        "_content",
+        "_headers",
+        "_json",
+        "_limits",
+        "_method",
+        "_own_limits",
+        "_path",
+        "_provider",
+        "_response",
+        "_watchdog",
+    )
 
-@asynccontextmanager
-async def _over_our_own(
-    provider: "ProviderContext",
-    connections: "Connections",
-    method: Method,
-    url: str,
-    headers: Mapping[str, str],
-    content: bytes | None,
-    watchdog: Watchdog | None,
-    anonymous: bool,
-) -> AsyncIterator[HttpResponse]:
-    sent = headers if anonymous else {**provider.headers, **headers}
-    try:
-        if watchdog is None:
-            answer = await connections.request(method, url, sent, content)
+    def __init__(
+        self,
+        provider: "ProviderContext",
+        method: Method,
+        path: str,
+        *,
+        json: JsonObject | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline_s: float | None = None,
+        first_byte_s: float | None = None,
+        idle_s: float | None = None,
+        own_limits: bool = False,
+        anonymous: bool = False,
+    ) -> None:
+        self._provider = provider
+        self._method = method
+        self._path = path
+        self._json = json
+        self._content = content
+        self._headers = headers
+        self._limits = (deadline_s, first_byte_s, idle_s)
+        self._own_limits = own_limits
+        self._anonymous = anonymous
+        self._watchdog: Watchdog | None = None
+        self._response: OwnResponse | LibraryResponse | None = None
+
+    async def __aenter__(self) -> HttpResponse:
+        try:
+            self._response = await self._send()
+        except BaseException as exc:
+            self._end(exc)
+            raise
+        return self._response
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._response is not None  # it was entered
+        try:
+            await self._response.close()
+        finally:
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._watchdog is not None:
+            self._watchdog.close()
+        if isinstance(error, BackendTimeoutError):
+            error.provider_id = error.provider_id or self._provider.id
+
+    async def _send(self) -> OwnResponse | LibraryResponse:
+        provider, method, path, content = self._provider, self._method, self._path, self._content
+        url = path if "://" in path else f"{provider.base_url}/{path.lstrip('/')}"
+        headers = {**(self._headers or {}), "Accept-Encoding": "identity"}
+        if self._json is not None:
+            content = msgspec.json.encode(self._json)
+            headers["Content-Type"] = "application/json"
+        watchdog = self._watchdog = self._watched()
+        is_told = log.isEnabledFor(logging.DEBUG)
+        if is_told:
+            log.debug("-> %s %s", method, shown(url))
+        connections = provider.resources.connections(url)
+        response: OwnResponse | LibraryResponse
+        if connections is None:
+            response = await through_library(
+                provider, method, url, headers, content, watchdog, self._anonymous
+            )
         else:
-            with watchdog:
-                answer = await connections.request(method, url, sent, content)
-            watchdog.progress()
-    except ValueError as exc:
-        # Its words may show what cannot be sent, and that may be the key.
-        raise _transport_error(provider, exc) from None
-    except (UnreachableError, ConnectTimeoutError, ConnectionBrokenError, NotHttpError) as exc:
-        raise _transport_error(provider, exc) from exc
-    try:
-        yield _Own(provider, answer, watchdog)
-    finally:
-        answer.close()
+            if not self._anonymous:
+                headers = {**provider.headers, **headers}
+            response = await over_our_own(
+                provider, connections, method, url, headers, content, watchdog
+            )
+        if is_told:
+            log.debug("<- %s %s %s", response.status, method, shown(url))
+        return response
 
-
-@asynccontextmanager
-async def _through_library(
-    provider: "ProviderContext",
-    method: Method,
-    url: str,
-    headers: Mapping[str, str],
-    content: bytes | None,
-    watchdog: Watchdog | None,
-    anonymous: bool,
-) -> AsyncIterator[HttpResponse]:
-    try:
-        client = provider.http
-        request = client.build_request(method, url, content=content, headers=dict(headers))
-        if anonymous:
-            given = {name.lower() for name in headers}
-            for name in provider.headers:
-                if name.lower() not in given:
-                    request.headers.pop(name, None)
-        if watchdog is None:
-            response = await client.send(request, stream=True)
-        else:
-            with watchdog:
-                response = await client.send(request, stream=True)
-            watchdog.progress()
-    except (httpx.LocalProtocolError, UnicodeEncodeError) as exc:
-        # Its words show the header that cannot be sent, and that may be the key.
-        raise _transport_error(provider, exc) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        raise _transport_error(provider, exc) from exc
-    try:
-        yield _Library(provider, response, watchdog)
-    finally:
-        await response.aclose()
+    def _watched(self) -> Watchdog | None:
+        """The limits that hold; ``None`` if there is none."""
+        total_s, first_s, idle_s = self._limits
+        if total_s is None and not self._own_limits:
+            config = self._provider.config
+            total_s = config.request_timeout_s
+            first_s = config.first_byte_timeout_s or first_s
+            idle_s = config.idle_timeout_s or idle_s
+        if total_s is None and first_s is None and idle_s is None:
+            return None
+        what = f"provider '{self._provider.id}'"
+        return Watchdog(total_s=total_s, first_s=first_s, idle_s=idle_s, what=what)
 
 
 async def read_body(response: HttpResponse, *, limit: int = JSON_LIMIT) -> bytes:
@@ -328,6 +227,8 @@ async def drain(blocks: AsyncIterator[bytes]) -> None:
     An answer that was read to its end leaves its connection for the next request. Whatever comes
     instead of the end is no error any more.
     """
+    if isinstance(blocks, OwnResponse) and blocks.ended:
+        return
     try:
         async with asyncio.timeout(DRAIN_S):
             async for _ in blocks:
@@ -363,7 +264,7 @@ async def raise_for_status(
     kind = error_class(response.status, body, classify)
     where = response.headers.get("location")
     message = body.message or (
-        f"redirects to {_shown(where)}; a key never follows a redirect"
+        f"redirects to {shown(where)}; a key never follows a redirect"
         if where
         else "no reason given"
     )
@@ -441,28 +342,6 @@ def decode_body(
         ) from exc
 
 
-def _transport_error(provider: "ProviderContext", exc: Exception) -> BackendError:
-    address = provider.config.base_url
-    if isinstance(exc, (httpx.ConnectTimeout, ConnectTimeoutError)):
-        return BackendUnreachableError(
-            f"no connection to {_shown(address)} in time",
-            provider_id=provider.id,
-            hint=f"is the server of provider '{provider.id}' running? modelbay doctor",
-            stage="connect",
-        )
-    if isinstance(exc, _CLOSED):
-        return StreamInterruptedError(
-            f"the server closed the connection before it answered ({_reason(exc)})",
-            provider_id=provider.id,
-        )
-    return BackendUnreachableError(
-        f"cannot reach {_shown(address)} ({_reason(exc)})",
-        provider_id=provider.id,
-        hint=f"is the server of provider '{provider.id}' running? modelbay doctor",
-        stage="connect",
-    )
-
-
 def _hint(provider: "ProviderContext", kind: type[BackendError]) -> str | None:
     if kind.code == "authentication_failed":
         variable = provider.config.api_key_env
@@ -474,17 +353,5 @@ def _hint(provider: "ProviderContext", kind: type[BackendError]) -> str | None:
     return None
 
 
-def _reason(exc: Exception) -> str:
-    if isinstance(exc, (httpx.LocalProtocolError, ValueError)):
-        return "the key, a header or the address holds a character that cannot be sent"
-    return str(exc) or type(exc).__name__
-
-
 def _route(path: str) -> str:
-    return _shown(path) if "://" in path else f"/{path.lstrip('/')}"
-
-
-def _shown(url: str) -> str:
-    """An address without its query and without user and password."""
-    scheme, separator, rest = url.partition("?")[0].partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else scheme
+    return shown(path) if "://" in path else f"/{path.lstrip('/')}"

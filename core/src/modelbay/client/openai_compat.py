@@ -1,7 +1,7 @@
 """A whole client for OpenAI-style servers, for plugins: chat, embeddings, rerank, images."""
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -61,6 +61,7 @@ IMAGES_LIMIT = 256 * 1024 * 1024  # sixteen images of 4096 x 4096 as base64, wit
 MOST_IMAGES = 16  # as many as can be asked for
 IMAGE_FETCH_S = 60.0
 _WANTS_JSON = {"Accept": "application/json"}
+Explain = Callable[["ProviderContext", BackendError], None]
 IDLE_S = 90.0  # three pings of the servers that ping; a running stream that is silent for longer
 
 
@@ -74,6 +75,7 @@ def stream_chat(
     classify: Classify | None = None,
     pings: bool = False,
     extra: JsonObject | None = None,
+    explain: Explain | None = None,
 ) -> AsyncIterator[StreamEvent]:
     """Answer one chat turn over ``POST {path}``.
 
@@ -81,6 +83,7 @@ def stream_chat(
         classify: Reads this server's own error answers.
         pings: The server sends comments during silence, so that a silent stream is a dead one.
         extra: More fields of the body that this server wants; the request's own win.
+        explain: Puts the next step into an error of this server's.
 
     Raises:
         StreamInterruptedError: The stream ended without a finish reason; holds the partial text.
@@ -91,7 +94,7 @@ def stream_chat(
     )
     body = {**(extra or {}), **encoded.body}
     decoder = ChatDecoder(dialect, classify)
-    return _events(provider, path, body, model, decoder, classify, pings, encoded.notices)
+    return _events(provider, path, body, model, decoder, classify, pings, encoded.notices, explain)
 
 
 def complete(
@@ -102,11 +105,12 @@ def complete(
     path: str = "v1/completions",
     classify: Classify | None = None,
     pings: bool = False,
+    explain: Explain | None = None,
 ) -> AsyncIterator[StreamEvent]:
     """Continue a raw prompt over ``POST {path}``; errors as in `stream_chat`."""
     body = encode_complete(request, model.ref.wire_id)
     decoder = ChatDecoder(Dialect(), classify)
-    return _events(provider, path, body, model, decoder, classify, pings)
+    return _events(provider, path, body, model, decoder, classify, pings, (), explain)
 
 
 async def embed(
@@ -282,7 +286,8 @@ async def _events(
     decoder: ChatDecoder,
     classify: Classify | None,
     pings: bool,
-    notices: Sequence[Notice] = (),
+    notices: Sequence[Notice],
+    explain: Explain | None,
 ) -> AsyncIterator[StreamEvent]:
     for notice in notices:
         yield notice
@@ -297,9 +302,8 @@ async def _events(
                 try:
                     async with closing(response.blocks()) as blocks:
                         async for block in blocks:
-                            for data in sse.feed(block):
-                                for event in decoder.decode(data):
-                                    yield event
+                            for event in decoder.events(sse.feed(block)):
+                                yield event
                             if decoder.done:
                                 await drain(blocks)
                                 break
@@ -325,6 +329,8 @@ async def _events(
         if isinstance(exc, StreamInterruptedError) and not exc.partial:
             exc.partial = decoder.partial
         provider.sign(exc, str(model.ref))
+        if explain is not None:
+            explain(provider, exc)
         raise
 
 

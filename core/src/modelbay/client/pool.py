@@ -71,9 +71,9 @@ class Answer:
     def headers(self) -> Mapping[str, str]:
         return self._connection.headers
 
-    def ready(self) -> bytes:
-        """What has arrived, without waiting; empty if nothing has."""
-        return self._connection.take()
+    @property
+    def ended(self) -> bool:
+        return self._connection.done and not self._connection.parts
 
     async def block(self) -> bytes:
         """The next of the body, as much as has arrived; empty at its end.
@@ -96,7 +96,7 @@ class Answer:
     def close(self) -> None:
         """Give the connection back, or end it if the answer was not read to its end."""
         connection = self._connection
-        if connection.done and connection.reusable and not connection.parts:
+        if self.ended and connection.reusable:
             self._pool.give_back(self._origin, connection)
         else:
             connection.close()

@@ -3,7 +3,8 @@
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import pluggy
@@ -19,8 +20,9 @@ from modelbay.errors import (
     UnsupportedActionError,
     UnsupportedFeatureError,
 )
+from modelbay.hookspecs import OPTIONAL, REQUIRED
 from modelbay.models.capabilities import CapabilityTable
-from modelbay.models.catalog import DiscoveredModel, ModelInfo
+from modelbay.models.catalog import DiscoveredModel, DiscoveredModels, ModelInfo
 from modelbay.models.chat import ChatRequest
 from modelbay.models.events import EVENT_TYPES, ErrorEvent, Finish, StreamEvent
 from modelbay.models.manage import OUTCOMES, Action, LogLine, ManageEvent, Progress
@@ -59,7 +61,7 @@ _MANAGE_EVENTS = _MANAGE_END | {Progress, LogLine}
 class Backend:
     """One provider and the plugin that answers for it."""
 
-    __slots__ = ("_hooks", "context", "kind", "table")
+    __slots__ = ("_hooks", "_single", "context", "kind", "table")
 
     def __init__(self, kind: str, manager: pluggy.PluginManager, context: ProviderContext) -> None:
         """Ask for the table.
@@ -70,6 +72,7 @@ class Backend:
         self.kind = kind
         self.context = context
         self._hooks: Any = manager.hook  # pluggy's namespace of hooks is dynamic
+        self._single = _single(manager)
         self.table: CapabilityTable = self._result(
             "capabilities", CapabilityTable, self._call("capabilities", provider=context)
         )
@@ -78,7 +81,7 @@ class Backend:
         """Whether the plugin implements an optional hook."""
         return bool(getattr(self._hooks, hook).get_hookimpls())
 
-    async def discover_models(self) -> tuple[DiscoveredModel, ...]:
+    async def discover_models(self) -> DiscoveredModels:
         """The provider's models now.
 
         Raises:
@@ -88,7 +91,7 @@ class Backend:
         """
         hook = "discover_models"
         models = await self._await(hook, self._call(hook, provider=self.context))
-        if not isinstance(models, (list, tuple)):
+        if not isinstance(models, (DiscoveredModels, list, tuple)):
             self._breach(hook, f"gave {type(models).__name__} instead of a list of models")
         if len(models) > MODELS_LIMIT:
             raise ProtocolError(
@@ -97,18 +100,23 @@ class Backend:
                 provider_id=self.context.id,
                 hint=f"is {self.context.config.base_url or 'this'} the right address?",
             )
-        seen: set[str] = set()
-        for model in models:
+        for model in models.distinct() if isinstance(models, DiscoveredModels) else models:
             if not isinstance(model, DiscoveredModel):
                 self._breach(hook, f"listed {type(model).__name__} instead of DiscoveredModel")
-            if model.wire_id in seen:
-                self._breach(hook, f"listed '{model.wire_id}' twice")
-            seen.add(model.wire_id)
+        found = models if isinstance(models, DiscoveredModels) else DiscoveredModels.of(models)
+        if len(set(found.wire_ids)) < len(found):
+            [(twice, _), *_] = Counter(found.wire_ids).most_common(1)
+            self._breach(hook, f"listed '{twice}' twice")
         keys = self.context.keys()
-        if not keys:
-            return tuple(models)
-        found = {m.wire_id: m for m in (_without(keys, model) for model in models)}
-        return tuple(found.values())
+        # What is said of many is looked through once for all of them.
+        names = "\n".join(found.wire_ids)
+        if not any(key in names for key in keys) and not any(
+            _holds(keys, said) for said in found.distinct()
+        ):
+            return found
+        # Two that differed in a key alone are one now.
+        bare = {m.wire_id: m for m in (_without(keys, model) for model in found)}
+        return DiscoveredModels.of(list(bare.values()))
 
     def stream_chat(
         self, request: ChatRequest, model: ModelInfo, deadline_s: float | None = None
@@ -202,24 +210,15 @@ class Backend:
         The end is handed over once the plugin's generator has ended too, so that whoever sees it
         knows that nothing is open any more.
         """
-        stream = self._call(hook, **arguments)
-        if not hasattr(stream, "__aiter__"):
-            self._wrong(hook, stream, "an async iterator")
-        try:
-            events: AsyncIterator[Any] = aiter(stream)
-        except TypeError:
-            self._wrong(hook, stream, "an async iterator")
         task = asyncio.current_task()
         cancelled = 0 if task is None else task.cancelling()
-        watchdog = (
-            None
-            if deadline_s is None
-            else Watchdog(total_s=deadline_s, what=f"provider '{self.context.id}'")
-        )
         end: object = None
         try:
-            async with closing(events), closing(_watched(events, watchdog)) as watched:
-                async for event in watched:
+            events = self._stream(hook, arguments)
+            if deadline_s is not None:
+                events = _bounded(events, deadline_s, f"provider '{self.context.id}'")
+            async with closing(events):
+                async for event in events:
                     kind = type(event)
                     if kind not in allowed:
                         self._breach(hook, f"yielded {kind.__name__}, which is none of its events")
@@ -244,10 +243,16 @@ class Backend:
             if task is not None and task.cancelling() > cancelled:
                 raise asyncio.CancelledError from exc
             raise self._foreign(hook, exc) from exc
-        finally:
-            if watchdog is not None:
-                watchdog.close()
         yield end
+
+    def _stream(self, hook: str, arguments: Mapping[str, object]) -> AsyncIterator[Any]:
+        stream = self._call(hook, **arguments)
+        if not hasattr(stream, "__aiter__"):
+            self._wrong(hook, stream, "an async iterator")
+        try:
+            return aiter(stream)
+        except TypeError:
+            self._wrong(hook, stream, "an async iterator")
 
     async def _answer(
         self, hook: str, what: str, wanted: type[T], request: object, model: ModelInfo
@@ -273,7 +278,10 @@ class Backend:
             raise self._foreign(hook, exc) from exc
 
     def _call(self, hook: str, **arguments: object) -> object:
+        only = self._single.get(hook)
         try:
+            if only is not None:
+                return only.function(*[arguments[name] for name in only.argnames])
             return getattr(self._hooks, hook)(**arguments)
         except ModelbayError as exc:
             self.context.sign(exc)
@@ -318,26 +326,49 @@ class Backend:
         )
 
 
-def _watched(events: AsyncIterator[E], watchdog: Watchdog | None) -> AsyncIterator[E]:
-    """The same events, with every wait for one under the deadline, if there is one."""
-    return events if watchdog is None else _bounded(events, watchdog)
+def _single(manager: pluggy.PluginManager) -> dict[str, pluggy.HookImpl]:
+    """The hooks with one implementation and no wrapper.
+
+    They need nothing of what pluggy does at each call, which costs more than most of them do.
+    """
+    found = {}
+    for name in (*REQUIRED, *OPTIONAL):
+        implementations = getattr(manager.hook, name).get_hookimpls()
+        if len(implementations) == 1:
+            only = implementations[0]
+            if not (only.wrapper or only.hookwrapper):
+                found[name] = only
+    return found
 
 
-async def _bounded(events: AsyncIterator[E], watchdog: Watchdog) -> AsyncIterator[E]:
+async def _bounded(events: AsyncIterator[E], deadline_s: float, what: str) -> AsyncIterator[E]:
+    """The same events, with every wait for one under the deadline."""
+    watchdog = Watchdog(total_s=deadline_s, what=what)
     step: Callable[[], Awaitable[E]] = events.__anext__
-    while True:
-        try:
-            with watchdog:
-                event = await step()
-        except StopAsyncIteration:
-            return
-        yield event
+    try:
+        async with closing(events):
+            while True:
+                try:
+                    with watchdog:
+                        event = await step()
+                except StopAsyncIteration:
+                    return
+                yield event
+    finally:
+        watchdog.close()
+
+
+def _holds(keys: Sequence[str], told: BaseModel) -> bool:
+    """One of the keys stands somewhere in it."""
+    if not keys:
+        return False
+    text = told.model_dump_json()
+    return any(json.dumps(key, ensure_ascii=False)[1:-1] in text for key in keys)
 
 
 def _without(keys: Sequence[str], told: M) -> M:
     """The same without the keys. They are looked for in all of it at once: hardly ever is one."""
-    text = told.model_dump_json()
-    if not any(json.dumps(key, ensure_ascii=False)[1:-1] in text for key in keys):
+    if not _holds(keys, told):
         return told
     return type(told).model_validate(_blotted(keys, told.model_dump(exclude_unset=True)))
 

@@ -19,6 +19,7 @@ class Found:
 
     Attributes:
         requires: The range of `modelbay-core` its distribution is for.
+        folder: Where its distribution's metadata lies.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Found:
     version: str
     requires: str
     load: Callable[[], object] = field(compare=False)
+    folder: Path = field(compare=False, default=Path())
 
 
 def read_entry_points(
@@ -42,7 +44,7 @@ def read_entry_points(
     seen: set[str] = set()
     headings = tuple(f"[{group}]" for group in groups)
     for dist in distributions:
-        folder = _folder(dist)
+        folder = folder_of(dist)
         name = folder.name.partition("-")[0]
         try:
             offers = dist.read_text("entry_points.txt")
@@ -70,6 +72,7 @@ def read_entry_points(
                             dist.version,
                             core_range(dist.requires or ()),
                             entry.load,
+                            folder,
                         )
                     )
         except Exception as exc:  # a distribution can be broken in any way
@@ -111,7 +114,7 @@ def parts_of_modelbay(
 ) -> frozenset[str]:
     """Normalised names of what the distribution ``modelbay`` requires; none if it is not there."""
     for dist in distributions:
-        if _folder(dist).name.partition("-")[0] != WHOLE:
+        if folder_of(dist).name.partition("-")[0] != WHOLE:
             continue
         try:
             if dist.metadata["Name"] == WHOLE:
@@ -137,10 +140,10 @@ def _letters(name: str) -> str:
     return re.sub(r"[-_.]", "", name).lower()
 
 
-def _folder(dist: importlib_metadata.Distribution) -> Path:
+def folder_of(dist: importlib_metadata.Distribution) -> Path:
     """Where its metadata lies; no folder at all for one that was made otherwise."""
     return Path(str(getattr(dist, "_path", "unknown place")))
 
 
 def _place(dist: importlib_metadata.Distribution) -> str:
-    return str(_folder(dist))
+    return str(folder_of(dist))

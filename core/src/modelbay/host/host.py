@@ -59,11 +59,11 @@ from modelbay.models.media import (
 from modelbay.models.provider import ProviderConfig
 from modelbay.refs import ModelRef, parse_model_ref
 from modelbay.resolve import Resolver
-from modelbay.state.places import open_store
-from modelbay.state.store import StateStore
 
 if TYPE_CHECKING:
     import httpx2 as httpx
+
+    from modelbay.state.store import StateStore
 
 log = logging.getLogger("modelbay")
 
@@ -202,9 +202,11 @@ class Host:
     # --- what there is ---------------------------------------------------------------------------
 
     @property
-    def state(self) -> StateStore:
+    def state(self) -> "StateStore":
         """Favourites, settings, models of conversations, history; opened at the first use."""
         if self._state is None:
+            from modelbay.state.places import open_store  # what few programs need
+
             self._state = open_store(self._state_place)
         return self._state
 
@@ -383,7 +385,9 @@ class Host:
             errors: ``event`` ends a failed answer with an `ErrorEvent` instead of raising.
         """
         stream: EventStream[StreamEvent] = EventStream()
-        events = self._chat(request, stream, deadline_s)
+        events = self._listed(request, stream, deadline_s)
+        if events is None:
+            events = self._chat(request, stream, deadline_s)
         return stream.over(events if errors == "raise" else _errors_as_events(events))
 
     async def chat(self, request: ChatRequest, *, deadline_s: float | None = None) -> ChatResult:
@@ -481,15 +485,34 @@ class Host:
                     ListCache(self.locations.cache).forget(provider_id)
                 yield event
 
+    def _listed(
+        self,
+        request: ChatRequest,
+        stream: EventStream[StreamEvent],
+        deadline_s: float | None,
+    ) -> AsyncIterator[StreamEvent] | None:
+        """What `_chat` would give for a model that need not be looked for, without a step between.
+
+        ``None`` also where that would raise: errors come when the answer is read.
+        """
+        info = self.registry.find(str(request.model)) if request.model else None
+        if info is None:
+            return None
+        try:
+            check_features(request, info)
+            backend = self.registry.handle(info.ref.provider_id).require()
+        except ModelbayError:
+            return None
+        stream.ref = info.ref
+        return backend.stream_chat(request, info, deadline_s)
+
     async def _chat(
         self,
         request: ChatRequest,
         stream: EventStream[StreamEvent],
         deadline_s: float | None,
     ) -> AsyncIterator[StreamEvent]:
-        info = self.registry.find(request.model) if type(request.model) is str else None
-        if info is None:
-            info, deadline_s = await self._resolved(request.model, deadline_s)
+        info, deadline_s = await self._resolved(request.model, deadline_s)
         stream.ref = info.ref
         check_features(request, info)
         backend = self.registry.handle(info.ref.provider_id).require()

@@ -63,12 +63,20 @@ class Ledger:
         self._lock_s = lock_s
         self._names: frozenset[str] | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was measured of any model."""
+        return not self._known()
+
+    def holds(self, ref: ModelRef) -> bool:
+        """There is something of a model of this name, which may have been another one."""
+        return not self.is_empty and _name(ref) in self._known()
+
     def read(self, ref: ModelRef, model: DiscoveredModel) -> tuple[Measurement, ...]:
         """What is known of this model; nothing of another that had its name before."""
-        known = self._known()
-        if not known or (name := _name(ref)) not in known:
+        if not self.holds(ref):
             return ()
-        page = self._page(name)
+        page = self._page(_name(ref))
         return tuple(page.measurements) if page is not None and _is_of(page, model) else ()
 
     def write(

@@ -11,6 +11,7 @@ import pluggy
 
 from modelbay import hookspecs
 from modelbay.errors import PluginError, PluginLoadError
+from modelbay.host.entry_point_cache import installed_entry_points
 from modelbay.host.entry_points import (
     Found,
     Precedence,
@@ -91,7 +92,12 @@ def load_plugins(
         wrappers: What to switch on, each ``NAME`` or ``NAME:SETTINGS``.
     """
     source = distributions or installed_distributions
-    found, damaged = read_entry_points(source(), (GROUP, WRAPPERS_GROUP))
+    groups = (GROUP, WRAPPERS_GROUP)
+    found, damaged = (
+        installed_entry_points(groups)
+        if distributions is None
+        else read_entry_points(distributions(), groups)
+    )
     switched_on, failed = load_wrappers(wrappers, found[WRAPPERS_GROUP])
     plugins: list[Plugin] = []
     owners: dict[str, Plugin] = {}

@@ -18,6 +18,7 @@ from modelbay.errors import (
     WrongServerError,
     from_code,
 )
+from modelbay.host.assembly import assemble
 from modelbay.host.handles import ProviderHandle
 from modelbay.host.ledger import Ledger
 from modelbay.host.list_cache import ListCache
@@ -26,12 +27,12 @@ from modelbay.models.catalog import (
     Catalog,
     CatalogChange,
     DiscoveredModel,
+    DiscoveredModels,
     ModelInfo,
     Problem,
     ProviderEntry,
     ProviderStatus,
 )
-from modelbay.refs import ModelRef
 
 log = logging.getLogger("modelbay")
 
@@ -40,13 +41,15 @@ JITTER = 0.1  # part of the TTL, so that providers read together are not all rea
 FAILURE_TTL_S = 15.0
 GRACE_S = 0.1  # how long a cancelled look may take to end before it is left to itself
 
+_NOTHING = DiscoveredModels((), ())
+
 
 class _Shelf:
     """What is known of one provider."""
 
     __slots__ = (
-        "discovered",
         "flight",
+        "found",
         "handle",
         "has_usable",
         "is_outdated",
@@ -54,6 +57,7 @@ class _Shelf:
         "next_look",
         "problem",
         "read_at",
+        "said",
         "stand_ins",
         "status",
         "took_s",
@@ -64,7 +68,8 @@ class _Shelf:
         self.models: tuple[ModelInfo, ...] = ()
         self.stand_ins: tuple[ModelInfo, ...] = ()
         self.has_usable = False
-        self.discovered: dict[str, DiscoveredModel] = {}
+        self.found = _NOTHING
+        self.said: dict[str, DiscoveredModel] | None = None  # the same by name, once it is wanted
         self.status: ProviderStatus = "unknown"
         self.problem: ModelbayError | None = None
         self.read_at: float | None = None
@@ -113,25 +118,34 @@ class Registry:
             else:
                 self._restore(shelf)
         self.listener: Callable[[Sequence[CatalogChange]], None] | None = None
-        self._statuses: dict[str, ProviderStatus] = {}
         self._generation = 0
-        self._by_id: dict[str, ModelInfo] = {}
-        self._names: dict[str, dict[str, ModelInfo]] = {}
-        self._listed: dict[str, tuple[ModelInfo, ...]] = {}
-        self._merge()
+        self._is_alone = True  # nobody has a usable model: stand-ins are listed
+        self._listed: dict[str, tuple[ModelInfo, ...]] = dict.fromkeys(self._shelves, ())
+        self._names: dict[str, tuple[tuple[ModelInfo, ...], dict[str, ModelInfo]]] = {}
+        self._statuses: dict[str, ProviderStatus] = {}
+        self._merge(self._shelves.values())
 
     @property
     def catalog(self) -> Catalog:
         """All providers as known now, with their ages; never waits."""
-        return Catalog(
-            providers=tuple(self._entry(shelf) for shelf in self._shelves.values()),
-            default_provider=self._default,
-            generation=self._generation,
+        return Catalog.assembled(
+            {
+                "providers": tuple([self._entry(shelf) for shelf in self._shelves.values()]),
+                "default_provider": self._default,
+                "generation": self._generation,
+            }
         )
 
     def find(self, composite: str) -> ModelInfo | None:
-        """The listed model of this composite id or alias. The hot path: one look-up."""
-        return self._by_id.get(composite)
+        """The listed model of this composite id or alias. The hot path: look-ups alone."""
+        provider_id, _, name = composite.partition("/")  # an id holds no slash, a name may
+        models = self._listed.get(provider_id)
+        if models is None:
+            return None
+        known = self._names.get(provider_id)
+        if known is None or known[0] is not models:
+            known = self._names[provider_id] = (models, _names(models))
+        return known[1].get(name)
 
     def handle(self, provider_id: str) -> ProviderHandle:
         """Raises UnknownProviderError."""
@@ -164,7 +178,10 @@ class Registry:
         """What the plugin said of it; of a model that is not listed, its name alone."""
         shelf = self._shelves[model.ref.provider_id]
         wire_id = model.ref.wire_id
-        return shelf.discovered.get(wire_id) or DiscoveredModel(wire_id=wire_id)
+        if shelf.said is None:
+            shelf.said = dict(zip(shelf.found.wire_ids, shelf.found.said, strict=True))
+        said = shelf.said.get(wire_id)
+        return DiscoveredModel(wire_id=wire_id) if said is None else said.called(wire_id)
 
     def measured(self, model: ModelInfo) -> tuple[Measurement, ...]:
         """What was measured of it."""
@@ -181,8 +198,8 @@ class Registry:
         if self._ledger is not None:
             self._ledger.write(model.ref, self.discovered(model), measurements)
         shelf = self._shelves[model.ref.provider_id]
-        self._shelve(shelf, tuple(shelf.discovered.values()))
-        self._merge()
+        self._shelve(shelf, shelf.found)
+        self._merge([shelf])
 
     def problem_of(self, provider_id: str) -> ModelbayError | None:
         return self._shelves[provider_id].problem
@@ -268,23 +285,27 @@ class Registry:
             self._fail(shelf, exc)
         finally:
             shelf.took_s = self._clock() - began
-        self._merge()
+        self._merge([shelf])
 
-    def _keep(self, shelf: _Shelf, found: tuple[DiscoveredModel, ...]) -> None:
+    def _keep(self, shelf: _Shelf, found: DiscoveredModels) -> None:
         self._shelve(shelf, found)
-        loading = bool(found) and all(model.state == "loading" for model in found)
+        loading = len(found) > 0 and all(model.state == "loading" for model in found.said)
         shelf.status, shelf.problem = ("loading" if loading else "ok"), None
         shelf.read_at = self._clock()
         life_s = FAILURE_TTL_S if loading else TTL_S * (1 - JITTER * self._jitter())
         shelf.next_look = shelf.read_at + life_s
         self._remember(shelf)
 
-    def _shelve(self, shelf: _Shelf, found: tuple[DiscoveredModel, ...]) -> None:
-        models = tuple(self._info(shelf.handle, model) for model in found)
-        shelf.discovered = {model.wire_id: model for model in found}
-        shelf.models = tuple(model for model in models if model.origin != "stand_in")
-        shelf.stand_ins = tuple(model for model in models if model.origin == "stand_in")
-        shelf.has_usable = any(model.state != "failed" for model in shelf.models)
+    def _shelve(self, shelf: _Shelf, found: DiscoveredModels) -> None:
+        models = assemble(shelf.handle, found, self._ledger)
+        shelf.found, shelf.said = found, None
+        kinds = found.distinct()
+        shelf.has_usable = any(m.state != "failed" and m.origin != "stand_in" for m in kinds)
+        if any(model.origin == "stand_in" for model in kinds):
+            shelf.models = tuple(model for model in models if model.origin != "stand_in")
+            shelf.stand_ins = tuple(model for model in models if model.origin == "stand_in")
+        else:
+            shelf.models, shelf.stand_ins = models, ()
 
     def _restore(self, shelf: _Shelf) -> None:
         """Begin with what an earlier program knew."""
@@ -295,7 +316,7 @@ class Registry:
             return
         now = self._clock()
         if known.age_s is not None:
-            self._shelve(shelf, known.models)
+            self._shelve(shelf, DiscoveredModels.of(known.models))
             shelf.status, shelf.read_at = "ok", now - known.age_s
             shelf.next_look = shelf.read_at + TTL_S
         if known.problem is not None and known.failed_s is not None:
@@ -314,7 +335,7 @@ class Registry:
         self._cache.keep(
             shelf.handle.config,
             shelf.handle.version,
-            tuple(shelf.discovered.values()),
+            tuple(shelf.found),
             age_s=None if shelf.read_at is None else self._clock() - shelf.read_at,
             problem=_problem(shelf.problem),
         )
@@ -327,71 +348,47 @@ class Registry:
         shelf.next_look = self._clock() + FAILURE_TTL_S
         self._remember(shelf)
 
-    def _info(self, handle: ProviderHandle, model: DiscoveredModel) -> ModelInfo:
-        assert handle.resolver is not None  # it stands beside the backend
-        ref = ModelRef(handle.id, model.wire_id)
-        measured = () if self._ledger is None else self._ledger.read(ref, model)
-        # Everything in it was checked when the plugin made its model.
-        return ModelInfo.assembled(
-            {
-                "ref": ref,
-                "name": model.name or model.wire_id,
-                "kind": handle.kind,
-                "capabilities": handle.resolver.capabilities(model, measured),
-                "state": model.state,
-                "origin": model.origin,
-                "aliases": model.aliases,
-                "loaded_context": model.loaded_context,
-                "size_bytes": model.size_bytes,
-                "digest": model.digest,
-                "family": model.family,
-                "quantization": model.quantization,
-                "problem": model.problem,
-                "details": model.details,
-            }
-        )
-
-    def _merge(self) -> None:
+    def _merge(self, looked_at: Iterable[_Shelf]) -> None:
         """Make the next snapshot. Stand-ins are listed only if there is no other usable model."""
         shelves = self._shelves.values()
         alone = not any(shelf.has_usable for shelf in shelves)
-        listed = {
-            shelf.handle.id: shelf.models + (shelf.stand_ins if alone else ()) for shelf in shelves
-        }
-        changed = [name for name, models in listed.items() if models is not self._listed.get(name)]
-        by_id = self._by_id.copy() if changed else self._by_id
-        for provider_id in changed:
-            for composite in self._names.get(provider_id, ()):
-                del by_id[composite]
-            names = _names(provider_id, listed[provider_id])
-            self._names[provider_id] = names
-            by_id.update(names)
-        before, self._listed, self._by_id = self._listed, listed, by_id
+        if alone is not self._is_alone:
+            self._is_alone, looked_at = alone, shelves
+        before = self._listed
+        listed = before.copy()
+        statuses: dict[str, ProviderStatus] = {}
+        for shelf in looked_at:
+            listed[shelf.handle.id] = shelf.models + (shelf.stand_ins if alone else ())
+            self._names.pop(shelf.handle.id, None)
+            statuses[shelf.handle.id] = shelf.status
+        self._listed = listed
         self._generation += 1
-        statuses, self._statuses = self._statuses, {s.handle.id: s.status for s in shelves}
+        known, self._statuses = self._statuses, self._statuses | statuses
         if self.listener is not None:
-            changes = [*_changes(before, listed), *_turns(statuses, self._statuses)]
+            changes = [*_changes(before, listed), *_turns(known, statuses)]
             if changes:
                 self.listener(changes)
 
     def _entry(self, shelf: _Shelf) -> ProviderEntry:
         config = shelf.handle.config
         now = self._clock()
-        return ProviderEntry(
-            id=config.id,
-            label=config.name,
-            kind=shelf.handle.kind,
-            status=shelf.status,
-            problem=_problem(shelf.problem),
-            models=self._listed[config.id],
-            age_s=None if shelf.read_at is None else max(0.0, now - shelf.read_at),
-            took_s=shelf.took_s,
-            next_look_s=None
-            if shelf.handle.backend is None or shelf.next_look == 0.0
-            else max(0.0, shelf.next_look - now),
-            implicit=config.implicit,
-            hidden=config.implicit and shelf.read_at is None and not _is_the_users_fault(shelf),
-            base_url=config.base_url,
+        can_look = shelf.handle.backend is not None and shelf.next_look != 0.0
+        is_unknown = shelf.read_at is None and not _is_the_users_fault(shelf)
+        return ProviderEntry.assembled(
+            {
+                "id": config.id,
+                "label": config.name,
+                "kind": shelf.handle.kind,
+                "status": shelf.status,
+                "problem": _problem(shelf.problem),
+                "models": self._listed[config.id],
+                "age_s": None if shelf.read_at is None else max(0.0, now - shelf.read_at),
+                "took_s": shelf.took_s,
+                "next_look_s": max(0.0, shelf.next_look - now) if can_look else None,
+                "implicit": config.implicit,
+                "hidden": config.implicit and is_unknown,
+                "base_url": config.base_url,
+            }
         )
 
 
@@ -411,12 +408,12 @@ def _status(exc: ModelbayError, *, had_models: bool) -> ProviderStatus:
             return "stale" if had_models else "down"
 
 
-def _names(provider_id: str, models: tuple[ModelInfo, ...]) -> dict[str, ModelInfo]:
-    """Every composite id that means a model of this provider; an alias never hides a name."""
-    found = {f"{provider_id}/{model.ref.wire_id}": model for model in models}
+def _names(models: tuple[ModelInfo, ...]) -> dict[str, ModelInfo]:
+    """Every name that means a model of one provider; an alias never hides a name."""
+    found = {model.ref.wire_id: model for model in models}
     for model in models:
         for alias in model.aliases:
-            found.setdefault(f"{provider_id}/{alias}", model)
+            found.setdefault(alias, model)
     return found
 
 
@@ -457,7 +454,7 @@ def _problem(exc: ModelbayError | None) -> Problem | None:
     return None if exc is None else Problem(code=exc.code, message=exc.message, hint=exc.hint)
 
 
-def _forget(answer: asyncio.Task[tuple[DiscoveredModel, ...]]) -> None:
+def _forget(answer: asyncio.Task[DiscoveredModels]) -> None:
     """Take the result of a look nobody waits for, so that its error is not reported as lost."""
     if not answer.cancelled():
         answer.exception()

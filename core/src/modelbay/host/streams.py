@@ -93,9 +93,10 @@ class Fold:
         self.finish: Finish | None = None
 
     def add(self, event: StreamEvent) -> None:
+        if type(event) is TextDelta:  # nearly all of them
+            self._text.append(event.text)
+            return
         match event:
-            case TextDelta(text=text):
-                self._text.append(text)
             case ReasoningDelta(text=text):
                 self._reasoning.append(text)
             case RefusalDelta(text=text):
@@ -123,18 +124,20 @@ class Fold:
     def result(self, ref: ModelRef) -> ChatResult:
         """The whole answer; call it after `Finish`."""
         finish = cast("Finish", self.finish)
-        return ChatResult(
-            ref=ref,
-            text=self.text,
-            reasoning="".join(self._reasoning),
-            refusal="".join(self._refusal),
-            tool_calls=self._tool_calls,
-            cut_off_calls=[_grown(pieces) for pieces in self._growing.values()],
-            finish_reason=finish.reason,
-            usage=self._usage,
-            timings=self._timings,
-            notices=self._notices,
-            endpoint=finish.endpoint,
+        return ChatResult.assembled(
+            {
+                "ref": ref,
+                "text": self.text,
+                "reasoning": "".join(self._reasoning),
+                "refusal": "".join(self._refusal),
+                "tool_calls": self._tool_calls,
+                "cut_off_calls": [_grown(pieces) for pieces in self._growing.values()],
+                "finish_reason": finish.reason,
+                "usage": self._usage,
+                "timings": self._timings,
+                "notices": self._notices,
+                "endpoint": finish.endpoint,
+            }
         )
 
 

@@ -1,6 +1,7 @@
 """What the registry knows: discovered models, resolved models, and the immutable catalogue."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, Self, TypeAlias, overload
 
 from pydantic import Field, computed_field
 
@@ -46,14 +47,84 @@ class DiscoveredModel(Frozen):
     details: JsonObject = {}
 
     def called(self, wire_id: str) -> "DiscoveredModel":
-        """Another model of which the same is said; for lists that say the same of thousands.
+        """The model of this name of which the same is said.
 
         Raises:
             ValueError: The name is empty.
         """
+        if wire_id == self.wire_id:
+            return self
         if not wire_id:
             raise ValueError("a model's wire id is empty")
         return DiscoveredModel.assembled({**self.__dict__, "wire_id": wire_id})
+
+
+class DiscoveredModels(Sequence[DiscoveredModel]):
+    """A list of models, each made only when it is looked at. Never changes.
+
+    Servers say the same of thousands, but for the name: such a list holds the names and what is
+    said of all of them once.
+
+    Attributes:
+        wire_ids: The names, in the list's order.
+        said: What is said of the model of each name, whichever wire id stands in it. One object
+            for many of them says that they differ in nothing else.
+
+    Raises:
+        ValueError: A name is empty or no text, or the two are not of one length.
+    """
+
+    __slots__ = ("_distinct", "said", "wire_ids")
+    __hash__ = None  # type: ignore[assignment]  # as a list has none
+
+    def __init__(self, wire_ids: Iterable[str], said: Iterable[DiscoveredModel]) -> None:
+        self.wire_ids = tuple(wire_ids)
+        self.said = tuple(said)
+        self._distinct: tuple[DiscoveredModel, ...] | None = None
+        if len(self.wire_ids) != len(self.said):
+            raise ValueError("there are more names than models, or fewer")
+        if not all(self.wire_ids) or not set(map(type, self.wire_ids)) <= {str}:
+            raise ValueError("a model's wire id is empty, or is no text")
+
+    @classmethod
+    def of(cls, models: Sequence[DiscoveredModel]) -> Self:
+        """A list of models that were made already."""
+        made = cls.__new__(cls)
+        made.said = tuple(models)
+        made._distinct = None
+        made.wire_ids = tuple([model.wire_id for model in made.said])
+        return made
+
+    def distinct(self) -> tuple[DiscoveredModel, ...]:
+        """Each of `said` once."""
+        if self._distinct is None:
+            self._distinct = tuple({id(one): one for one in self.said}.values())
+        return self._distinct
+
+    def __len__(self) -> int:
+        return len(self.wire_ids)
+
+    @overload
+    def __getitem__(self, index: int) -> DiscoveredModel: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+
+    def __getitem__(self, index: int | slice) -> DiscoveredModel | Self:
+        if isinstance(index, slice):
+            return type(self)(self.wire_ids[index], self.said[index])
+        return self.said[index].called(self.wire_ids[index])
+
+    def __iter__(self) -> Iterator[DiscoveredModel]:
+        return map(DiscoveredModel.called, self.said, self.wire_ids)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, (DiscoveredModels, list, tuple)):
+            return NotImplemented
+        return len(self) == len(other) and all(map(DiscoveredModel.__eq__, self, other))
+
+    def __repr__(self) -> str:
+        return repr(list(self))
 
 
 class ModelInfo(Frozen):

@@ -1,12 +1,22 @@
 """What all public Pydantic models share: frozen, and no field that is not declared."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
-_set = object.__setattr__
+_new = object.__new__
+_set_values, _set_fields, _set_extra, _set_private = (
+    BaseModel.__dict__[name].__set__
+    for name in (
+        "__dict__",
+        "__pydantic_fields_set__",
+        "__pydantic_extra__",
+        "__pydantic_private__",
+    )
+)
 
 
 class Frozen(BaseModel):
@@ -26,9 +36,23 @@ class Frozen(BaseModel):
 
         What `model_construct` does in ten times the time, which counts in lists of thousands.
         """
-        made = cls.__new__(cls)
-        _set(made, "__dict__", values)
-        _set(made, "__pydantic_fields_set__", cls._every_field)
-        _set(made, "__pydantic_extra__", None)
-        _set(made, "__pydantic_private__", None)
+        made = _new(cls)
+        _set_values(made, values)
+        _set_fields(made, cls._every_field)
+        _set_extra(made, None)
+        _set_private(made, None)
+        return made
+
+    @classmethod
+    def assembled_all(cls, every: Iterable[dict[str, object]]) -> list[Self]:
+        """The same for many."""
+        made = []
+        fields = cls._every_field
+        for values in every:
+            one = _new(cls)
+            _set_values(one, values)
+            _set_fields(one, fields)
+            _set_extra(one, None)
+            _set_private(one, None)
+            made.append(one)
         return made

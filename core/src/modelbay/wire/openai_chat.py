@@ -4,6 +4,7 @@ What servers do differently is a `Dialect`: data that a plugin states, not code 
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -30,6 +31,7 @@ from modelbay.models.events import (
     Status,
     StreamEvent,
     TextDelta,
+    ToolCall,
 )
 from modelbay.models.frozen import JsonObject
 from modelbay.wire.errors import Classify, error_class, parse_error_body, shorten, without_keys
@@ -40,6 +42,7 @@ from modelbay.wire.openai_chunk import (
     Delta,
     Function,
     Measured,
+    PromptProgress,
     Tokens,
     decode_chunk,
     is_bare_error,
@@ -72,6 +75,8 @@ class Dialect:
         refusals: It takes an earlier refusal back as one; elsewhere it is sent as text.
         image_urls: It may be told to fetch an image by itself.
         think_tags: Text may begin with reasoning between tags.
+        calls_may_stop: It may give ``stop`` as the reason under a call; ``tool_calls`` is told
+            then, or who loops on calls would end too early.
         renamed: Fields of `ChatRequest.extra` that this server calls something else.
         fixed_at_start: Fields of `extra` that cannot be set per request, with the reason.
     """
@@ -89,6 +94,7 @@ class Dialect:
     refusals: bool = False
     image_urls: bool = True
     think_tags: bool = False
+    calls_may_stop: bool = False
     renamed: dict[str, str] = field(default_factory=dict)
     fixed_at_start: dict[str, str] = field(default_factory=dict)
 
@@ -241,6 +247,7 @@ class ChatDecoder:
 
     __slots__ = (
         "_calls",
+        "_calls_may_stop",
         "_classify",
         "_failure",
         "_model",
@@ -261,6 +268,7 @@ class ChatDecoder:
         self.done = False
         self.failed = False
         self._classify = classify
+        self._calls_may_stop = dialect.calls_may_stop
         self._splitter = ThinkTagSplitter() if dialect.think_tags else None
         self._text: list[str] = []
         self._other = False  # thoughts or a refusal have been handed on
@@ -284,46 +292,61 @@ class ChatDecoder:
             ProtocolError: It is not a chunk.
             BackendError: It is an error; under status 200 servers report failures this way.
         """
-        if data == b"[DONE]" or self.done:
-            self.done = True
-            return []
-        try:
-            chunk = decode_chunk(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            if data.strip() == b"[DONE]":
+        return list(self.events((data,)))
+
+    def events(self, chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
+        """The events of several chunks, each found when it is asked for; raises as `decode`."""
+        for data in chunks:
+            if data == b"[DONE]" or self.done:
                 self.done = True
-                return []
+                return
             try:
-                odd = read_odd(data)
+                chunk = decode_chunk(data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                odd = self._odd(data)
                 if odd is None:
-                    if data.strip() and not self._began and self._model is None:
-                        raise msgspec.ValidationError("expected an object, got null")
-                    return []
+                    continue
                 chunk = odd
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-                raise self._not_a_chunk(data, exc) from exc
-        if chunk.error and _is_error(chunk):
-            raise self._reported(data)
-        events: list[StreamEvent] = []
-        if chunk.choices:
-            for choice in chunk.choices:
-                if not choice.index:
-                    self._choice(choice, events)
-        elif is_bare_error(chunk, data):
-            raise self._reported(data)
-        if chunk.model is not None:
-            self._model = chunk.model
-            self._response_id = chunk.id
-        if chunk.usage is not None:
-            self._usage = chunk.usage
-        if chunk.timings is not None:
-            self._timings = chunk.timings
-        if chunk.prompt_progress is not None:
-            progress = chunk.prompt_progress
-            todo = progress.total - progress.cache
-            done = (progress.processed - progress.cache) / todo if todo > 0 else 1.0
-            events.append(Status("processing", min(1.0, max(0.0, done))))
-        return events
+            if chunk.error and _is_error(chunk):
+                raise self._reported(data)
+            if not chunk.choices and is_bare_error(chunk, data):
+                raise self._reported(data)
+            for choice in chunk.choices or ():
+                if choice.index:
+                    continue
+                delta = choice.delta
+                whole = choice.message
+                if whole is not None and (delta is None or not (_says(delta) or self._began)):
+                    delta = whole
+                if delta is not None:
+                    thought = delta.reasoning_content or delta.reasoning
+                    if thought:
+                        self._other = True
+                        yield ReasoningDelta(thought)
+                    if delta.content:
+                        if self._splitter is None:  # most chunks; a call less for each
+                            self._text.append(delta.content)
+                            yield TextDelta(delta.content)
+                        else:
+                            yield from self._content(delta.content)
+                    if delta.tool_calls or delta.function_call is not None:
+                        yield from self._call_pieces(delta)
+                    if delta.refusal:
+                        self._other = True
+                        yield RefusalDelta(delta.refusal)
+                elif choice.text:
+                    yield from self._content(choice.text)
+                if choice.finish_reason:
+                    self._end(choice)
+            if chunk.model is not None:
+                self._model = chunk.model
+                self._response_id = chunk.id
+            if chunk.usage is not None:
+                self._usage = chunk.usage
+            if chunk.timings is not None:
+                self._timings = chunk.timings
+            if chunk.prompt_progress is not None:
+                yield _progress(chunk.prompt_progress)
 
     def close(self) -> list[StreamEvent]:
         """The last events of a whole answer: tool calls, usage, timings, `Finish`.
@@ -343,12 +366,16 @@ class ChatDecoder:
         if self._splitter is not None:
             events += self._splitter.close()
         reason = _FINISH.get(self._raw_reason, "other")
-        events += self._calls.close(cut_off=reason == "length")
+        calls = self._calls.close(cut_off=reason == "length")
+        events += calls
         if (usage := usage_event(self._usage, self._timings)) is not None:
             events.append(usage)
         if self._timings is not None:
             events.append(timings_event(self._timings))
         known = self._raw_reason in _FINISH
+        is_called = any(type(call) is ToolCall for call in calls)
+        if is_called and reason == "stop" and self._calls_may_stop:
+            reason, known = "tool_calls", False
         events.append(
             Finish(
                 reason,
@@ -364,51 +391,44 @@ class ChatDecoder:
         """Something of the answer has been handed on."""
         return bool(self._text or self._other or self._calls)
 
-    def _choice(self, choice: Choice, events: list[StreamEvent]) -> None:
-        delta = choice.delta
-        whole = choice.message
-        if whole is not None and (delta is None or not (_says(delta) or self._began)):
-            delta = whole
-        if delta is not None:
-            thought = delta.reasoning_content or delta.reasoning
-            if thought:
-                self._other = True
-                events.append(ReasoningDelta(thought))
-            if delta.content:
-                if self._splitter is None:  # most chunks; a call less for each
-                    self._text.append(delta.content)
-                    events.append(TextDelta(delta.content))
-                else:
-                    self._content(delta.content, events)
-            if delta.tool_calls:
-                for position, call in enumerate(delta.tool_calls):
-                    events.append(self._calls.add(call, position))
-            elif delta.function_call is not None and _says_call(delta.function_call):
-                events.append(self._calls.add(CallPiece(0, function=delta.function_call), 0))
-            if delta.refusal:
-                self._other = True
-                events.append(RefusalDelta(delta.refusal))
-        elif choice.text:
-            self._content(choice.text, events)
-        if choice.finish_reason:
-            self.finished = True
-            self._raw_reason = choice.finish_reason
-            if choice.finish_reason == "error":
-                error = bytes(choice.error)
-                known = _is_filled(error)
-                self._failure = b'{"error":%b}' % (error if known else _ENDED_BADLY)
+    def _odd(self, data: bytes) -> Chunk | None:
+        """A chunk that does not fit; ``None`` for one that says nothing, and for a late end."""
+        if data.strip() == b"[DONE]":
+            self.done = True
+            return None
+        try:
+            odd = read_odd(data)
+            if odd is None and data.strip() and not self._began and self._model is None:
+                raise msgspec.ValidationError("expected an object, got null")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise self._not_a_chunk(data, exc) from exc
+        return odd
 
-    def _content(self, text: str, events: list[StreamEvent]) -> None:
+    def _content(self, text: str) -> Iterator[StreamEvent]:
         if self._splitter is None:
             self._text.append(text)
-            events.append(TextDelta(text))
+            yield TextDelta(text)
             return
         for event in self._splitter.feed(text):
             if type(event) is TextDelta:
                 self._text.append(event.text)
             else:
                 self._other = True
-            events.append(event)
+            yield event
+
+    def _call_pieces(self, delta: Delta) -> Iterator[StreamEvent]:
+        if delta.tool_calls:
+            for position, call in enumerate(delta.tool_calls):
+                yield self._calls.add(call, position)
+        elif delta.function_call is not None and _says_call(delta.function_call):
+            yield self._calls.add(CallPiece(0, function=delta.function_call), 0)
+
+    def _end(self, choice: Choice) -> None:
+        self.finished = True
+        self._raw_reason = choice.finish_reason or ""
+        if choice.finish_reason == "error":
+            error = bytes(choice.error)
+            self._failure = b'{"error":%b}' % (error if _is_filled(error) else _ENDED_BADLY)
 
     def _reported(self, data: bytes) -> BackendError:
         """The error object inside an answer that began as a success."""
@@ -429,6 +449,12 @@ class ChatDecoder:
         if self._began:
             return StreamInterruptedError(message, partial=self.partial)
         return ProtocolError(message, stage="decode")
+
+
+def _progress(progress: PromptProgress) -> Status:
+    todo = progress.total - progress.cache
+    done = (progress.processed - progress.cache) / todo if todo > 0 else 1.0
+    return Status("processing", min(1.0, max(0.0, done)))
 
 
 _SHOWN = 80  # characters of what is no chunk

@@ -25,7 +25,8 @@ class CallPiece(msgspec.Struct):
     function: Function | None = None
 
 
-class Delta(msgspec.Struct):
+# gc=False: one each for every chunk, and what is read from JSON holds no cycles.
+class Delta(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -34,7 +35,7 @@ class Delta(msgspec.Struct):
     function_call: Function | None = None  # the older form, of one call without an id
 
 
-class Choice(msgspec.Struct):
+class Choice(msgspec.Struct, gc=False):
     index: int | None = 0
     delta: Delta | None = None
     message: Delta | None = None
@@ -79,7 +80,7 @@ class PromptProgress(msgspec.Struct):
     processed: int = 0
 
 
-class Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct, gc=False):
     choices: list[Choice] | None = None
     id: str | None = None
     model: str | None = None

@@ -4,6 +4,7 @@ from modelbay.errors import ProtocolError
 from modelbay.wire.lines import LINE_LIMIT, LineDecoder
 
 _FIELDS = (b"data", b"event", b"id", b"retry")
+_DATA = b"data: "
 _STRAY_LIMIT = 64 * 1024
 
 
@@ -35,8 +36,8 @@ class SSEDecoder:
             ProtocolError: A line grew past the limit.
         """
         if (
-            # One whole event in one chunk, as most servers send most of them: no line is cut.
-            chunk[:6] == b"data: "
+            # One whole event alone, as they come while a model writes: no line is cut.
+            chunk[:6] == _DATA
             and chunk.find(b"\n") == len(chunk) - 2
             and chunk[-1:] == b"\n"
             and chunk[-3:-2] != b"\r"
@@ -45,9 +46,15 @@ class SSEDecoder:
             and len(chunk) <= self._limit
         ):
             return [chunk[6:-2]]
-        events: list[bytes] = []
-        for line in self._lines.feed(chunk):
-            if line[:6] == b"data: " and line[-1:] != b"\r":
+        lines = self._lines.feed(chunk)
+        if self._data is None and not any(lines[1::2]):
+            # Many at once, each one line.
+            events = [line[6:] for line in lines[::2] if line[:6] == _DATA and line[-1:] != b"\r"]
+            if 2 * len(events) == len(lines):
+                return events
+        events = []
+        for line in lines:
+            if line[:6] == _DATA and line[-1:] != b"\r":
                 self._add(line[6:])
             elif not line or line == b"\r":
                 if self._data is not None:

@@ -69,6 +69,8 @@ class CallPieces:
             ProtocolError: A call has no name: nobody can make it.
         """
         events: list[ToolCall | Notice] = []
+        if not self._opened:
+            return events
         calls = [call for opened in self._opened.values() for call in opened]
         if any(call.name for call in calls):
             # Beside a call some send an empty piece of another one that never comes.

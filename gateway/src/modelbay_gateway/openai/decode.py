@@ -112,23 +112,25 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
         effort = effort or reasoning.text("effort")
         ignored += reasoning.unread()
     conversation_id, persist = own_fields(fields)
-    request = made(
-        ChatRequest,
-        model=model,
-        messages=messages,
-        tools=tools,
-        tool_choice=choice,
-        temperature=fields.number("temperature"),
-        top_p=fields.number("top_p"),
-        top_k=fields.whole("top_k"),
-        max_tokens=None if max_tokens == -1 else max_tokens,  # -1: as much as the server gives
-        stop=fields.texts("stop") or [],
-        seed=fields.whole("seed"),
-        response_format=_response_format(fields, ignored),
-        reasoning_effort=effort,
-        routing=routing,
-        stream=stream,
-        extra=fields.rest(),
+    request = _request(
+        {
+            "model": model,
+            "messages": messages,
+            "tools": tools,
+            "tool_choice": choice,
+            "temperature": fields.number("temperature"),
+            "top_p": fields.number("top_p"),
+            "top_k": fields.whole("top_k"),
+            # -1: as much as the server gives
+            "max_tokens": None if max_tokens == -1 else max_tokens,
+            "stop": fields.texts("stop") or [],
+            "seed": fields.whole("seed"),
+            "response_format": _response_format(fields, ignored),
+            "reasoning_effort": effort,
+            "routing": routing,
+            "stream": stream,
+            "extra": fields.rest(),
+        }
     )
     return ChatCall(
         request=request,
@@ -139,6 +141,14 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
         has_functions=functions is not None,
         notices=tuple(dropped(path) for path in ignored),
     )
+
+
+def _request(values: dict[str, object]) -> ChatRequest:
+    """The request of these fields. All were checked as they were read, but for one bound."""
+    limit = values["max_tokens"]
+    if isinstance(limit, int) and limit <= 0:
+        return made(ChatRequest, **values)
+    return ChatRequest.assembled(values)
 
 
 def asks_for_usage(fields: Fields, ignored: list[str]) -> bool:

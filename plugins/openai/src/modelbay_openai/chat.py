@@ -4,12 +4,10 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from modelbay.client import openai_compat
-from modelbay.closing import closing
 from modelbay.context import ProviderContext
-from modelbay.errors import BackendError
 from modelbay.models.catalog import ModelInfo
 from modelbay.models.chat import ChatRequest
-from modelbay.models.events import Finish, StreamEvent, ToolCall
+from modelbay.models.events import StreamEvent
 from modelbay.models.media import CompleteRequest
 from modelbay.wire.openai_chat import Dialect
 from modelbay_openai.address import at, by_host, is_local
@@ -34,23 +32,34 @@ def server_of(provider: ProviderContext) -> Server:
     return BY_NAME[told] if told is not None else by_host(provider.base_url)
 
 
-def dialect(provider: ProviderContext, model: ModelInfo) -> Dialect:
+def dialect(provider: ProviderContext, model: ModelInfo, server: Server) -> Dialect:
     """The server's row, with the user's switches over it.
 
     A limit that nobody asked for is sent only if the user wrote it down: these servers stop at
     the end of the context by themselves, refuse a limit that does not fit into what is left of it
     (vLLM), or want it covered by the account (OpenRouter).
     """
-    chosen = options(provider)
     origin = model.capabilities.provenance.get("max_output_tokens")
+    limit_is_wanted = origin is not None and origin.layer == "user"
+    known = memory(provider)
+    key = (server.name, known.version, limit_is_wanted)
+    found = known.dialects.get(key)
+    if found is None:
+        row = server.dialect_of(known.version)
+        found = known.dialects[key] = _switched(provider, row, limit_is_wanted)
+    return found
+
+
+def _switched(provider: ProviderContext, row: Dialect, limit_is_wanted: bool) -> Dialect:
+    chosen = options(provider)
     local = is_local(provider.base_url) if chosen.local is None else chosen.local
-    row = server_of(provider).dialect_of(memory(provider).version)
     found = replace(
         row,
         fixed_at_start={**row.fixed_at_start, **_ITS_OWN},
-        default_limit=origin is not None and origin.layer == "user",
+        default_limit=limit_is_wanted,
         # A server of one's own would fetch addresses inside its network for whoever can chat.
         image_urls=not local,
+        calls_may_stop=True,
     )
     switches = chosen.dialect.model_dump(exclude_none=True, exclude_defaults=True)
     if "reasoning_history" in switches:
@@ -61,7 +70,7 @@ def dialect(provider: ProviderContext, model: ModelInfo) -> Dialect:
     return replace(found, **switches)
 
 
-async def stream_chat(
+def stream_chat(
     provider: ProviderContext, request: ChatRequest, model: ModelInfo
 ) -> AsyncIterator[StreamEvent]:
     """Answer one chat turn."""
@@ -75,47 +84,29 @@ async def stream_chat(
                 "extra": {"reasoning": {"effort": request.reasoning_effort}, **request.extra},
             }
         )
-    events = openai_compat.stream_chat(
+    return openai_compat.stream_chat(
         provider,
         request,
         model,
-        dialect=dialect(provider, model),
+        dialect=dialect(provider, model, server),
         path=at(provider, "chat/completions"),
         classify=classify,
         pings=server.pings,
+        explain=explain,
     )
-    called = False
-    try:
-        async with closing(events):
-            async for event in events:
-                if isinstance(event, ToolCall):
-                    called = True
-                elif isinstance(event, Finish) and called and event.reason == "stop":
-                    # Some say "stop" under a call; who loops on calls would end too early.
-                    event = replace(event, reason="tool_calls", raw_reason="stop")
-                yield event
-    except BackendError as exc:
-        explain(provider, exc)
-        raise
 
 
-async def complete(
+def complete(
     provider: ProviderContext, request: CompleteRequest, model: ModelInfo
 ) -> AsyncIterator[StreamEvent]:
     """Continue a raw prompt."""
     recall(provider, model)
-    events = openai_compat.complete(
+    return openai_compat.complete(
         provider,
         request,
         model,
         path=at(provider, "completions"),
         classify=classify,
         pings=server_of(provider).pings,
+        explain=explain,
     )
-    try:
-        async with closing(events):
-            async for event in events:
-                yield event
-    except BackendError as exc:
-        explain(provider, exc)
-        raise

@@ -90,9 +90,12 @@ class OpenAIOptions(Frozen):
         return value
 
 
+_NO_OPTIONS = OpenAIOptions()
+
+
 def options(provider: ProviderContext) -> OpenAIOptions:
     """Raises ConfigError: a key is unknown or of the wrong type."""
-    return provider.options(OpenAIOptions)
+    return provider.options(OpenAIOptions) if provider.config.model_extra else _NO_OPTIONS
 
 
 def default_providers(env: Mapping[str, str]) -> Sequence[ProviderConfig]:

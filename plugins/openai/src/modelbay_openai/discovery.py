@@ -14,14 +14,14 @@ from modelbay.client.http import (
 from modelbay.context import ProviderContext
 from modelbay.errors import BackendError, ProtocolError, WrongServerError
 from modelbay.models.capabilities import FACT_NAMES
-from modelbay.models.catalog import DiscoveredModel, Origin
+from modelbay.models.catalog import DiscoveredModel, DiscoveredModels, Origin
 from modelbay.models.frozen import JsonObject
 from modelbay_openai.address import at, by_host, is_local
 from modelbay_openai.config import OpenAIOptions, options
 from modelbay_openai.dialects import BY_NAME, Server
 from modelbay_openai.failures import classify, explain
 from modelbay_openai.fingerprint import recognise
-from modelbay_openai.listing import Description, Entry, read_list, same_in_all
+from modelbay_openai.listing import Description, Entry, Listed, decode_list, same_in_all
 from modelbay_openai.looks import Look, look
 from modelbay_openai.memory import memory
 
@@ -31,7 +31,7 @@ _ASKING = 0.8  # of the time a look may take; the rest is for what was read
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    entries: Sequence[Entry]
+    told: Listed
     headers: Mapping[str, str]
 
 
@@ -59,24 +59,28 @@ async def discover(provider: ProviderContext) -> Sequence[DiscoveredModel]:
     if chosen.server is not None and not provider.config.implicit:
         server = BY_NAME[chosen.server]
     else:
-        server = await recognise(provider, listed.entries, listed.headers, until)
+        server = await recognise(provider, listed.told.owners, listed.headers, until)
         if provider.config.implicit and chosen.server not in (None, server.name):
             raise _wrong(provider, server.title)
     seen = await look(provider, server, until)
     known = memory(provider)
     known.saw(server, seen.version)
     more = known.details()
-    return models_of(listed.entries, server, seen, origin, more)
+    names = listed.told.names
+    if listed.told.entries is None and not seen.entries and seen.only_loaded is None:
+        said = _model({"id": names[0]}, server, seen, origin, more)
+        return DiscoveredModels(names, [said] * len(names))
+    return models_of(listed.told.of_all(), server, seen, origin, more)
 
 
 def models_of(
     entries: Sequence[Entry], server: Server, seen: Look, origin: Origin, more: JsonObject
-) -> list[DiscoveredModel]:
+) -> DiscoveredModels:
     """All of them. Of those of whom a list says the same, only the first is read."""
+    names = [str(entry["id"]) for entry in entries]
     found: list[DiscoveredModel] = []
     described: dict[bytes, DiscoveredModel] = {}
-    for entry in entries:
-        name = str(entry["id"])
+    for name, entry in zip(names, entries, strict=True):
         if name in seen.entries or name == seen.only_loaded:
             found.append(_model(entry, server, seen, origin, more))
             continue
@@ -84,8 +88,8 @@ def models_of(
         known = described.get(said)
         if known is None:
             known = described[said] = _model(entry, server, seen, origin, more)
-        found.append(known.called(name))
-    return found
+        found.append(known)
+    return DiscoveredModels(names, found)
 
 
 def _model(
@@ -161,7 +165,7 @@ async def _ask(provider: ProviderContext, path: str) -> _Listed:
             raise
         headers = response.headers
     try:
-        return _Listed(read_list(msgspec.json.decode(body)), headers)
+        return _Listed(decode_list(body), headers)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         page = b"<html" in body[:2000].lower() or b"<!doctype html" in body[:200].lower()
         found = "a web page" if page else "something that answers no JSON"

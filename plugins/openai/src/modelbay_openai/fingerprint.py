@@ -1,6 +1,6 @@
 """Which server answers: read from the list that is fetched anyway, and from little more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 
 import msgspec
 
@@ -10,7 +10,6 @@ from modelbay.context import ProviderContext
 from modelbay.errors import BackendError
 from modelbay_openai.address import by_host, is_local, native
 from modelbay_openai.dialects import BY_NAME, BY_OWNER, SERVERS, UNKNOWN, Server
-from modelbay_openai.listing import Entry
 from modelbay_openai.memory import memory
 
 PEEK_S = 0.5
@@ -20,7 +19,7 @@ _LM_STUDIO_ROOT = b"Unexpected endpoint or method"  # its 200 for any path it do
 
 async def recognise(
     provider: ProviderContext,
-    entries: Sequence[Entry],
+    owners: Set[str],
     headers: Mapping[str, str],
     until: float | None = None,
 ) -> Server:
@@ -30,6 +29,7 @@ async def recognise(
     its root. A root that is silent is no sign that the server is another one than it was.
 
     Args:
+        owners: Whose the list says its models are, in lower case.
         until: When nothing more may be asked, on the host's clock.
     """
     hosted = by_host(provider.base_url)
@@ -40,9 +40,8 @@ async def recognise(
             name, text = server.header
             if text in headers.get(name, ""):
                 return server
-    owners = {str(entry.get("owned_by", "")).lower() for entry in entries}
     if len(owners) == 1:  # one that gathers many has many
-        found = BY_OWNER.get(owners.pop())
+        found = BY_OWNER.get(next(iter(owners)))
         if found is not None:
             return found
     if owners <= {""} and is_local(provider.base_url):

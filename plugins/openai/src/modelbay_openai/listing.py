@@ -4,8 +4,10 @@ The standard has four fields; each server adds its own. All known ones are read,
 them, and every fact says in which field it stood.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from typing import Literal
 
 import msgspec
 
@@ -104,7 +106,67 @@ def read_list(body: object) -> list[Entry]:
     return list(entries.values())
 
 
-_PLAIN = frozenset(("id", "object", "created", "owned_by"))  # what every list has, and no fact
+class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """What every list has of a model, and no fact."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int | None = None
+    owned_by: str | None = ""
+
+
+class _PlainList(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    data: list[_Plain]
+    object: Literal["list"] = "list"
+
+
+_PLAIN = frozenset(_Plain.__struct_fields__)
+_plain_list = msgspec.json.Decoder(_PlainList)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model list.
+
+    Attributes:
+        names: Each once, in the list's order.
+        owners: Whose the models are said to be, in lower case.
+        entries: One for each name; ``None`` if none says more than every list does.
+    """
+
+    names: Sequence[str]
+    owners: frozenset[str]
+    entries: Sequence[Entry] | None = None
+
+    def of_all(self) -> Sequence[Entry]:
+        """The entries; of those that say nothing more the name alone."""
+        return [{"id": name} for name in self.names] if self.entries is None else self.entries
+
+
+def decode_list(body: bytes) -> Listed:
+    """Read a list off the wire. Most say no more than names, and are read as that.
+
+    Raises:
+        ProtocolError: It is no list of models.
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: It is no JSON.
+    """
+    try:
+        plain = _plain_list.decode(body).data
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        plain = []
+    names = [entry.id for entry in plain]
+    if names and all(names) and len(set(names)) == len(names):
+        return Listed(names, _owners({entry.owned_by for entry in plain}))
+    entries = read_list(msgspec.json.decode(body))
+    return Listed(
+        [str(entry["id"]) for entry in entries],
+        _owners([entry.get("owned_by", "") for entry in entries]),
+        entries,
+    )
+
+
+def _owners(said: Iterable[object]) -> frozenset[str]:
+    return frozenset({str(owner).lower() for owner in said})
 
 
 def same_in_all(entry: Entry) -> bytes:
@@ -115,6 +177,9 @@ def same_in_all(entry: Entry) -> bytes:
     if "name" not in said and "display_name" not in said:  # these are held against the id
         del said["id"]
     return msgspec.json.encode(said)
+
+
+_NO_FACTS = Facts()
 
 
 class Description:
@@ -173,18 +238,27 @@ class Description:
             more: More details, of the server as a whole.
         """
         context = self._values.get("context_window")
-        return DiscoveredModel(
-            wire_id=self.wire_id,
-            name="" if self._name == self.wire_id else self._name,
-            facts=Facts.model_validate(self._values),
-            evidence=self._evidence,
-            origin=origin,
-            state=self.state,
-            loaded_context=context if self.state == "loaded" and isinstance(context, int) else None,
-            size_bytes=self._size,
-            family=self._family or None,
-            quantization=self._quantization,
-            details={**self._details, **(more or {})},
+        facts = Facts.model_validate(self._values) if self._values else _NO_FACTS
+        # All of it is of its type already: the readers below see to that.
+        return DiscoveredModel.assembled(
+            {
+                "wire_id": self.wire_id,
+                "name": "" if self._name == self.wire_id else self._name,
+                "aliases": (),
+                "facts": facts,
+                "evidence": self._evidence,
+                "origin": origin,
+                "state": self.state,
+                "loaded_context": context
+                if self.state == "loaded" and isinstance(context, int)
+                else None,
+                "size_bytes": self._size,
+                "digest": None,
+                "family": self._family or None,
+                "quantization": self._quantization,
+                "problem": None,
+                "details": {**self._details, **(more or {})},
+            }
         )
 
     def _first(

@@ -1,10 +1,11 @@
 """What was learned about one server, and how a list from disk brings it back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from modelbay.context import ProviderContext
 from modelbay.models.catalog import ModelInfo
 from modelbay.models.frozen import JsonObject
+from modelbay.wire.openai_chat import Dialect
 from modelbay_openai.dialects import BY_NAME, UNKNOWN, Server
 
 
@@ -17,12 +18,15 @@ class Memory:
         version: Its version, where it told.
         prefix: What stands before each route; ``None`` until it was found out.
         looked: A look of this host has filled it in.
+        dialects: Those in use, by the server's name, its version and whether the user has set a
+            limit for answers; the provider's own switches are in them.
     """
 
     server: Server = UNKNOWN
     version: str | None = None
     prefix: str | None = None
     looked: bool = False
+    dialects: dict[tuple[str, str | None, bool], Dialect] = field(default_factory=dict)
 
     def saw(self, server: Server, version: str | None) -> None:
         """Keep what a look has shown."""

@@ -1,5 +1,7 @@
 """What is known of this kind without asking a server."""
 
+from functools import cache
+
 from modelbay.context import ProviderContext
 from modelbay.models.capabilities import CapabilityTable, Facts, TableRow
 from modelbay_openai.address import by_host, is_local
@@ -47,9 +49,10 @@ def table(provider: ProviderContext) -> CapabilityTable:
     chosen = options(provider)
     address = provider.config.base_url
     named = by_host(address) if chosen.server is None else BY_NAME[chosen.server]
-    return TABLE.model_copy(
-        update={
-            "local": is_local(address) if chosen.local is None else chosen.local,
-            "server_checks_names": named.names_are_checked,
-        }
-    )
+    local = is_local(address) if chosen.local is None else chosen.local
+    return _table(local, named.names_are_checked)
+
+
+@cache  # one for all providers of whom it is the same
+def _table(local: bool, server_checks_names: bool) -> CapabilityTable:
+    return TABLE.model_copy(update={"local": local, "server_checks_names": server_checks_names})

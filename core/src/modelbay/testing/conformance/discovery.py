@@ -2,7 +2,7 @@
 
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 import pytest
@@ -179,7 +179,7 @@ class DiscoveryChecks(Kit):
         _still_listed(bay, rule, await bay.backend().discover_models())
 
 
-Models = tuple[DiscoveredModel, ...]
+Models = Sequence[DiscoveredModel]
 
 
 async def _error(bay: Bay, rule: Rule) -> BackendError:
