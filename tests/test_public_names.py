@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import modelbay
+from modelbay.testing.simulator import Exchange, Simulator
 
 NAMES = [
     "ChatRequest",
@@ -92,6 +93,31 @@ socket.socket = socket.create_connection = socket.getaddrinfo = refuse
 Host.open(env={"MODELBAY_HOME": "/nonexistent"}, installed=Installed((), ()))
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_plain_http_takes_no_library(sim: Simulator) -> None:
+    """To import it takes longer than all the rest, and it is there for TLS and proxies."""
+
+    @sim.route("GET", "/v1/models")
+    async def models(exchange: Exchange) -> None:
+        await exchange.json({"object": "list", "data": [{"id": "a", "object": "model"}]})
+
+    program = """
+import asyncio, sys
+from modelbay import Host, ProviderConfig
+async def look():
+    desk = ProviderConfig(id="desk", kind="openai", base_url=sys.argv[1])
+    async with Host.open(providers=[desk], env={"MODELBAY_HOME": "/nonexistent"}) as host:
+        catalog = await host.refresh()
+        print([model.id for entry in catalog.providers for model in entry.models])
+asyncio.run(look())
+print("httpx2" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, sim.base_url], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "['desk/a']\nFalse\n"
 
 
 def test_the_kit_is_imported_only_when_it_is_asked_for() -> None:

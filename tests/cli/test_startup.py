@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import resource
 import subprocess
 import sys
 import tomllib
@@ -40,25 +39,6 @@ assert code == 0
 assert new == {"modelbay_cli"}, new
 """
     run(program, *arguments)
-
-
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
-def test_a_cheap_call_costs_hardly_more_than_the_interpreter(arguments: list[str]) -> None:
-    bare = min(cpu_s("pass") for _ in range(7))
-    ours = min(
-        cpu_s(f"import sys; sys.path[:0] = {SOURCES!r}; import modelbay_cli; modelbay_cli.main()",
-              *arguments)
-        for _ in range(7)
-    )  # fmt: skip
-    assert ours < 2 * bare
-
-
-def cpu_s(program: str, *arguments: str) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-c", program, *arguments]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_the_version_is_the_one_of_the_package() -> None:

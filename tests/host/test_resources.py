@@ -8,8 +8,11 @@ import httpx2 as httpx
 import pytest
 
 from modelbay.client.http import fetch_json
+from modelbay.client.pool import Pool
 from modelbay.context import ProviderContext
-from modelbay.host.resources import HostResources, SharedTransport, is_loopback
+from modelbay.host.proxies import Proxies, is_loopback
+from modelbay.host.resources import HostResources
+from modelbay.host.transport import SharedTransport
 from modelbay.testing.simulator import Exchange, Simulator
 from pretend import Clock, Records, config, lent
 
@@ -139,10 +142,12 @@ async def test_loopback_is_never_proxied_and_other_addresses_are(sim: Simulator,
         async def route(exchange: Exchange) -> None:
             await exchange.json({"proxied": True})
 
-        transport = SharedTransport({name: proxy.base_url})
+        pool = Pool()
+        transport = SharedTransport(pool, Proxies({name: proxy.base_url}))
         async with httpx.AsyncClient(transport=transport) as client:
             assert (await client.get(f"{ok(sim).base_url}/x")).json() == {}
             asked = await client.get("http://model-box.invalid/x")
+        await pool.aclose()
 
     assert asked.json() == {"proxied": True}
     assert [r.target for r in proxy.requests] == ["http://model-box.invalid/x"]
@@ -151,7 +156,8 @@ async def test_loopback_is_never_proxied_and_other_addresses_are(sim: Simulator,
 
 async def test_hosts_named_by_no_proxy_are_not_proxied() -> None:
     with Simulator() as proxy:
-        transport = SharedTransport({"http_proxy": proxy.base_url, "no_proxy": "invalid"})
+        proxies = Proxies({"http_proxy": proxy.base_url, "no_proxy": "invalid"})
+        transport = SharedTransport(Pool(), proxies)
         async with httpx.AsyncClient(transport=transport) as client:
             with pytest.raises(httpx.ConnectError):
                 await client.get("http://model-box.invalid/x")

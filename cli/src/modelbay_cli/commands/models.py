@@ -10,8 +10,8 @@ import click
 
 from modelbay import ModelbayError
 from modelbay.errors import BackendTimeoutError
+from modelbay.host.proxies import is_loopback
 from modelbay.host.registry import TTL_S
-from modelbay.host.resources import is_loopback
 from modelbay.models.catalog import Catalog, ModelInfo, ProviderEntry
 from modelbay.state.favorites import FavoriteView, view
 from modelbay_cli import facts, figures, stored, warm

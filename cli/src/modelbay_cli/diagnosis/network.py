@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from modelbay.host.resources import is_loopback
+from modelbay.host.proxies import is_loopback
 
 Outcome: TypeAlias = Literal[
     "unresolved", "refused", "unreachable", "untrusted", "no_tls", "silent", "closed", "answered"

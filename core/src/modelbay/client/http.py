@@ -4,17 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from modelbay.client.exchange import (
-    LibraryResponse,
-    OwnResponse,
-    over_our_own,
-    shown,
-    through_library,
-)
+from modelbay.client.exchange import OwnResponse, over_our_own, shown
 from modelbay.closing import closing
 from modelbay.deadline import Watchdog
 from modelbay.errors import (
@@ -33,6 +27,7 @@ from modelbay.wire.errors import (
 )
 
 if TYPE_CHECKING:
+    from modelbay.client.library import LibraryResponse
     from modelbay.context import ProviderContext
 
 log = logging.getLogger("modelbay.http")
@@ -44,6 +39,8 @@ DRAIN_S = 0.1  # the end of a body comes with its last bytes, or not before the 
 JSON_LIMIT = 16 * 1024 * 1024  # a list of 10,000 models is 5 MB; 200 MB is a fault
 
 T = TypeVar("T")
+
+_Response: TypeAlias = "OwnResponse | LibraryResponse"
 
 
 class HttpResponse(Protocol):
@@ -135,7 +132,7 @@ class open_stream:  # noqa: N801 - reads like the function it is used as
         self._own_limits = own_limits
         self._anonymous = anonymous
         self._watchdog: Watchdog | None = None
-        self._response: OwnResponse | LibraryResponse | None = None
+        self._response: _Response | None = None
 
     async def __aenter__(self) -> HttpResponse:
         try:
@@ -163,7 +160,7 @@ class open_stream:  # noqa: N801 - reads like the function it is used as
         if isinstance(error, BackendTimeoutError):
             error.provider_id = error.provider_id or self._provider.id
 
-    async def _send(self) -> OwnResponse | LibraryResponse:
+    async def _send(self) -> "_Response":
         provider, method, path, content = self._provider, self._method, self._path, self._content
         url = path if "://" in path else f"{provider.base_url}/{path.lstrip('/')}"
         headers = {**(self._headers or {}), "Accept-Encoding": "identity"}
@@ -175,8 +172,10 @@ class open_stream:  # noqa: N801 - reads like the function it is used as
         if is_told:
             log.debug("-> %s %s", method, shown(url))
         connections = provider.resources.connections(url)
-        response: OwnResponse | LibraryResponse
+        response: _Response
         if connections is None:
+            from modelbay.client.library import through_library
+
             response = await through_library(
                 provider, method, url, headers, content, watchdog, self._anonymous
             )

@@ -10,7 +10,7 @@ from typing import Self
 
 import httpx2 as httpx
 
-from modelbay.host.resources import is_loopback
+from modelbay.host.proxies import is_loopback
 from modelbay.models.frozen import JsonObject
 from modelbay.models.provider import ProviderConfig
 from modelbay.testing.recording.entry import moved, origin_of, shown_entry
