@@ -173,3 +173,38 @@ def test_a_body_that_nobody_wanted_is_not_read_without_end(start: Start) -> None
                 break
 
     assert is_cut
+
+
+# --- one answer and the next ----------------------------------------------------------------------
+
+
+def test_a_head_alone_comes_before_what_is_said_of_the_next_request(start: Start) -> None:
+    served = start(desk(acme()))
+
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+        connection.sendall(GET.replace(b"GET", b"HEAD") + b"JUNK\r\n\r\n")
+        answer = rest(connection)
+
+    statuses = [line[:12] for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+    assert statuses in ([b"HTTP/1.1 200", b"HTTP/1.1 400"], [b"HTTP/1.1 400"])
+
+
+@pytest.mark.parametrize("next_request", [POST + b'{"model"', b"JUNK\r\n\r\n"])
+def test_nothing_is_said_in_the_middle_of_an_answer(start: Start, next_request: bytes) -> None:
+    async def endless(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        yield TextDelta("a")
+        await asyncio.Event().wait()
+        yield Finish("stop")
+
+    served = start(desk(acme(endless)), limits=Limits(head_s=0.2, body_idle_s=0.2))
+    body = b'{"model": "desk/m", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
+    head = POST.replace(b"Content-Length: 90", b"Content-Length: %d" % len(body))
+
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+        connection.sendall(head + body)
+        answer = connection.recv(65536)
+        connection.sendall(next_request)
+        answer += rest(connection)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"Refused" not in answer

@@ -153,6 +153,7 @@ class Answer:
             presence.unwatch(self._leave)
             if not pump.done():
                 await ended(pump)
+            self._pump = None  # its end leads back here, and would keep the request's body
 
     def _head(self, headers: Sequence[Header]) -> dict[str, object]:
         return {
@@ -174,6 +175,7 @@ class Answer:
         """Encode what comes, until it ends; a failure is kept for the one who sends."""
         encode, parts = self._encoder.encode, self._parts
         asking = opened if isinstance(opened, Asking) else None
+        has_text = False
         try:
             async with opened as events:
                 async for event in events:
@@ -181,7 +183,8 @@ class Answer:
                     if data:
                         parts.append(data)
                         self._size += len(data)
-                    if not self._begun or type(event) is not TextDelta:
+                    if not has_text or type(event) is not TextDelta:
+                        has_text = has_text or type(event) is TextDelta
                         if asking is not None:
                             asking.saw(event)
                         self._note(event)

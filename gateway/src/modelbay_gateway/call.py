@@ -70,8 +70,11 @@ class _Attended:
 
     def check(self) -> None:
         """Raise what it was ended by, unless somebody else has cancelled the task too."""
-        if self.end is not None and self._task.uncancel() <= self._cancelled:
-            raise self.end from None
+        try:
+            if self.end is not None and self._task.uncancel() <= self._cancelled:
+                raise self.end from None
+        finally:
+            self.end = None  # it leads back here, and would keep the request's body
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PORT = 4747
 HOST = "127.0.0.1"
 STATE_FILE = "state.db"
-_YOUNG_OBJECTS = 20_000  # some megabytes; Python looks through them after each 700
+_YOUNG_OBJECTS = 10_000  # some megabytes; Python looks through them after each 700
 
 
 def _examples(*lines: str) -> str:
@@ -170,7 +170,7 @@ def _collect_seldom() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
+    gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
 
 
 def _log_more(ctx: click.Context, verbosity: int) -> None:

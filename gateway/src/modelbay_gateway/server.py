@@ -7,19 +7,24 @@ import signal
 import socket
 import uuid
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from modelbay.errors import ConfigError
 from modelbay_gateway.app import Gateway
 from modelbay_gateway.limits import Limits
 from modelbay_gateway.presence import PRESENCE, Presence
 
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that none is closed under them
 GRACE_S = 5  # after the streams were told to end, what their last bytes may take
 BACKLOG = 2048
+PIPELINED = 16  # requests that may wait on one connection for the answer before theirs
 LET_PASS_BYTES = 64 * 1024 * 1024  # of a body that nobody reads, so that its sender sees the answer
 
 
@@ -140,6 +145,7 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
         _body = 0  # bytes of the body so far
         _unwanted = 0  # of those, which came after the answer
         _is_last = False  # the answer ends the connection; the rest of the body is let pass
+        _answered: RequestResponseCycle | None = None  # the request that is worked on
         _due: float | None = None  # on the loop's clock: when what has to come next is too late
         _wait_s = 0.0
         _timer: asyncio.TimerHandle | None = None  # goes off at `_due` or before
@@ -156,6 +162,9 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
             if self._timer is not None:
                 self._timer.cancel()
             super().connection_lost(exc)
+            if self._answered is not None:  # with several requests underway uvicorn tells the last
+                self._answered.disconnected = True
+                self._answered.message_event.set()
             self._presence.gone()
 
         def data_received(self, data: bytes) -> None:
@@ -185,6 +194,8 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
             self.scope[PRESENCE] = self._presence  # type: ignore[literal-required] # one of ours
             super().on_headers_complete()
             self.cycle.transport = _Outgoing(self.transport, self._end)
+            if 0 < len(self.pipeline) <= PIPELINED:
+                self.flow.resume_reading()  # else nobody would see the client go
             if _announced(self.headers) > limits.body_bytes:
                 self.cycle.keep_alive = False
 
@@ -274,20 +285,31 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
                     cycle.message_event.set()
                     self._presence.gone()
 
+        def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+            self._answered = cycle
+            super()._start_asgi_task(cycle, app)
+
         def _is_answering(self) -> bool:
             """Something of an answer has been sent that a word of ours would break."""
+            if self.pipeline:
+                return True
             cycle = self.cycle
             if cycle is None or not cycle.response_started:
                 return False
-            return not (self._is_open and cycle.response_complete)
+            return not (cycle.response_complete and (self._is_open or self._is_between))
 
         def send_400_response(self, msg: str) -> None:
-            self._refuse(400, "invalid_request", msg)
+            if self._is_last or self._is_answering():
+                self.transport.close()
+            else:
+                self._refuse(400, "invalid_request", msg)
 
         def _refuse(
             self, status: int, code: str, message: str, kind: str = "invalid_request_error"
         ) -> None:
             self._stop_waiting()
+            if self.cycle is not None and isinstance(self.cycle.transport, _Outgoing):
+                self.cycle.transport.flush()
             error = {"message": message, "type": kind, "param": None, "code": code}
             body = msgspec.json.encode({"error": error})
             head = (
@@ -316,22 +338,23 @@ class _Outgoing(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._has_begun:
-            self._flush(bytes(data))
+            self.flush(bytes(data))
         else:
             self._has_begun, self._head = True, bytes(data)
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self.flush)
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()
 
     def close(self) -> None:
-        self._flush()
+        self.flush()
         self._end()
 
-    def _flush(self, more: bytes = b"") -> None:
+    def flush(self, more: bytes = b"") -> None:
+        """Send what waits, and this."""
         head, self._head = self._head, None
         data = more if head is None else head + more
-        if data:
+        if data and not self._transport.is_closing():
             self._transport.write(data)
 
 

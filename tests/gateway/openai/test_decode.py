@@ -515,3 +515,12 @@ def test_a_rerank_request() -> None:
     for body in (b'{"query":"q"}', b'{"documents":["a"]}', b'{"query":"q","documents":[{}]}'):
         with pytest.raises(Refused):
             decode_rerank(body)
+
+
+@pytest.mark.parametrize("depth", [300, 700, 985, 100_000])
+def test_a_field_nobody_knows_may_not_be_nested_without_end(depth: int) -> None:
+    body = json.dumps({"messages": HI})[:-1] + f', "zz": {"[" * depth}{"]" * depth}}}'
+
+    with pytest.raises(Refused) as caught:
+        decode_chat(body.encode())
+    assert caught.value.refusal.status == 400

@@ -84,6 +84,14 @@ def test_tokens_are_counted_as_the_provider_counts_them(start: Start, raw: Raw) 
     assert found['modelbay_first_token_seconds_bucket{provider="desk",le="+Inf"}'] == 2
 
 
+def test_the_first_token_is_measured_whatever_came_before_it(start: Start, raw: Raw) -> None:
+    client = raw(start(desk(acme([Usage(7, 0), TextDelta("a"), TextDelta("b"), Finish("stop")]))))
+    for stream in (False, True):
+        client.post("/v1/chat/completions", json={**CHAT, "stream": stream})
+
+    assert samples(client)['modelbay_first_token_seconds_count{provider="desk"}'] == 2
+
+
 def test_failures_of_providers_are_counted_by_their_code(start: Start, raw: Raw) -> None:
     async def reply(request: ChatRequest) -> AsyncIterator[StreamEvent]:
         if request.messages[-1].text == "early":

@@ -243,6 +243,8 @@ class Backend:
             if task is not None and task.cancelling() > cancelled:
                 raise asyncio.CancelledError from exc
             raise self._foreign(hook, exc) from exc
+        finally:
+            task = None  # cancelled, it leads back here, and would keep the request
         yield end
 
     def _stream(self, hook: str, arguments: Mapping[str, object]) -> AsyncIterator[Any]:

@@ -1,7 +1,7 @@
 """Chat completions: the JSON of a request to a `ChatRequest`. Pure."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 from modelbay.models.chat import (
     AudioPart,
@@ -144,9 +144,13 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
 
 
 def _request(values: dict[str, object]) -> ChatRequest:
-    """The request of these fields. All were checked as they were read, but for one bound."""
-    limit = values["max_tokens"]
-    if isinstance(limit, int) and limit <= 0:
+    """The request of these fields; nearly all of it was checked as it was read.
+
+    What is left is one bound, and how deep fields nobody knows are nested.
+    """
+    limit, extra = values["max_tokens"], cast("JsonObject", values["extra"])
+    is_low = isinstance(limit, int) and limit <= 0
+    if is_low or any(isinstance(value, dict | list) for value in extra.values()):
         return made(ChatRequest, **values)
     return ChatRequest.assembled(values)
 
