@@ -12,9 +12,9 @@ from modelbay.errors import BackendBusyError, UnknownModelError
 from modelbay.host.host import Host
 from modelbay.host.select import Task, unknown
 from modelbay.host.streams import EventStream, Fold
-from modelbay.models.catalog import Catalog, ModelInfo
+from modelbay.models.catalog import Catalog, ModelInfo, ModelState
 from modelbay.models.chat import ChatRequest, ChatResult
-from modelbay.models.events import StreamEvent
+from modelbay.models.events import Notice, Status, StreamEvent
 from modelbay.models.manage import Action, ManageEvent
 from modelbay.models.media import (
     CompleteRequest,
@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     from modelbay_gateway.call import Interruptible
 
 T = TypeVar("T")
+
+# A server that is asked something may load the model by itself. Where a state is not even known,
+# as of hosted models, a look after the turn would tell nothing.
+_NOT_LOADED: frozenset[ModelState] = frozenset(
+    ("unloaded", "downloading", "loading", "unloading", "failed")
+)
+_BEFORE = frozenset((Status, Notice))  # what comes while a model is being loaded
 
 
 class Bay:
@@ -64,9 +71,9 @@ class Bay:
         self.limits = limits or Limits()
         self.style = style or Style()
         self.admission = Admission(self.limits)
-        self.meter = Meter(clock)
-        self.loading = LoadingTimes(clock)
         self.clock = clock
+        self.meter = Meter(clock)
+        self.loading = LoadingTimes(lambda: self.clock())  # the one of now, if it was replaced
         self.wall_clock = wall_clock
         self.started_at = int(wall_clock())  # models have no date of their own
         self.answers: set[Interruptible] = set()  # that clients wait for
@@ -74,6 +81,7 @@ class Bay:
         self.settings_changed: set[asyncio.Event] = set()  # one of each feed
         self.default_provider = host.catalog.default_provider  # bare names belong to it
         self._looking: asyncio.Task[Catalog] | None = None
+        self._looks: set[asyncio.Task[Catalog]] = set()  # at one provider each
         self._has_looked = False
 
     # --- the catalogue ---------------------------------------------------------------------------
@@ -97,6 +105,23 @@ class Bay:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.get_running_loop().create_task(self.host.refresh())
         return self._looking
+
+    def look_again(self, model: ModelInfo) -> None:
+        """Look at the provider of a model that was not loaded when a turn went to it.
+
+        At once if somebody watches the catalogue, else when it is wanted next; not at all if it is
+        known by now that the model is loaded.
+        """
+        registry = self.host.registry
+        known = registry.find(model.id)
+        if known is None or known.state not in _NOT_LOADED:
+            return
+        provider_id = model.ref.provider_id
+        registry.expire(provider_id)
+        if registry.listener is not None:
+            look = asyncio.get_running_loop().create_task(self.host.refresh(provider_id))
+            self._looks.add(look)
+            look.add_done_callback(self._looks.discard)
 
     # --- which model is meant --------------------------------------------------------------------
 
@@ -218,6 +243,9 @@ class Bay:
             except BaseException as exc:
                 question.ended(exc)
                 raise
+            finally:
+                if model.state in _NOT_LOADED:
+                    self.look_again(model)
             question.outcome = "ok"
             question.usage = getattr(result, "usage", None)
             question.ended()
@@ -248,9 +276,12 @@ class Bay:
 
     async def aclose(self) -> None:
         """End what runs in the background; the host stays the caller's to close."""
-        if self._looking is not None and not self._looking.done():
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
+        looks = [*self._looks, *([] if self._looking is None else [self._looking])]
+        running = [look for look in looks if not look.done()]
+        for look in running:
+            look.cancel()
+        if running:
+            await asyncio.wait(running)
 
 
 class Asking:
@@ -260,7 +291,17 @@ class Asking:
     the events shows it each one: ``asking.saw(event)``.
     """
 
-    __slots__ = ("_bay", "_client", "_open", "_provider_id", "_question", "_stream", "_task", "saw")
+    __slots__ = (
+        "_bay",
+        "_client",
+        "_cold",
+        "_open",
+        "_provider_id",
+        "_question",
+        "_stream",
+        "_task",
+        "saw",
+    )
 
     def __init__(
         self,
@@ -274,13 +315,14 @@ class Asking:
         self._client = client
         self._task: Asked = task
         self._provider_id = model.ref.provider_id
+        self._cold = model if model.state in _NOT_LOADED else None  # until it was looked at again
         self._open = opened
 
     async def __aenter__(self) -> EventStream[StreamEvent]:
         bay, provider_id = self._bay, self._provider_id
         await bay.admission.enter(provider_id, self._client)
         self._question = question = Question(bay.meter, provider_id, self._task)
-        self.saw = question.saw
+        self.saw = question.saw if self._cold is None else self._saw_when_cold
         try:
             self._stream = self._open()
         except BaseException as exc:
@@ -302,6 +344,18 @@ class Asking:
     def _left(self, error: BaseException | None) -> None:
         self._question.ended(error)
         self._bay.admission.leave(self._provider_id)
+        if self._cold is not None:
+            self._look_again(self._cold)
+
+    def _saw_when_cold(self, event: StreamEvent) -> None:
+        self._question.saw(event)
+        if self._cold is not None and type(event) not in _BEFORE:
+            self._look_again(self._cold)
+
+    def _look_again(self, cold: ModelInfo) -> None:
+        self._cold = None
+        self.saw = self._question.saw
+        self._bay.look_again(cold)
 
 
 async def _folded(asking: Asking, model: ModelInfo) -> ChatResult:

@@ -150,7 +150,18 @@ def shots(browser: Browser, url: str, folder: Path, width: int, height: int, sch
         page.locator("#current-model").click()
         page.wait_for_timeout(500)
         page.screenshot(path=folder / f"page-{width}-{scheme}-models.png")
+    about(page)
+    page.screenshot(path=folder / f"page-{width}-{scheme}-server.png")
     context.close()
+
+
+def about(page: Page) -> None:
+    """Open what is told about the server that has a model in memory."""
+    page.get_by_role("button", name="About the server of Laptop").click()
+    page.locator('.row.server[data-server="laptop"] .in-memory').wait_for()
+    page.evaluate("document.activeElement.blur()")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(500)
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ export class AnswerView {
     const parts = [];
     if (firstS > 0) parts.push(["first-token", `${seconds(firstS)} to the first token`]);
     if (rate > 0) parts.push(["rate", `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} tokens/s`]);
-    if (count) parts.push(["count", `${count} tokens`]);
+    if (count) parts.push(["count", `${count} ${count === 1 ? "token" : "tokens"}`]);
     if (reason === "length") parts.push(["cut", "cut off: the limit of tokens"]);
     if (reason === "content_filter") parts.push(["cut", "held back by the provider's filter"]);
     if (reason === "stopped") parts.push(["stopped", "stopped"]);

@@ -58,11 +58,21 @@ export class Composer extends EventTarget {
     this.#field.focus();
   }
 
-  /** Give back what was asked, so that nobody types it twice. */
-  restore(text, images) {
-    if (!this.#field.value) this.#field.value = text;
+  /** What is written and not asked yet: `{text, images}`. */
+  get draft() {
+    return { text: this.#field.value, images: this.#images };
+  }
+
+  set draft({ text, images }) {
+    this.#field.value = text;
     this.#images = images;
     this.#showImages();
+  }
+
+  /** Give back what was asked, so that nobody types it twice; what was written since stays. */
+  restore(text, images) {
+    const now = this.draft;
+    this.draft = { text: [text, now.text].filter(Boolean).join("\n"), images: [...images, ...now.images] };
   }
 
   /** Say why nothing can be asked here. */
@@ -72,11 +82,11 @@ export class Composer extends EventTarget {
   }
 
   set busy(isBusy) {
-    const hadFocus = document.activeElement === this.#stop;
+    const hadFocus = [this.#stop, this.#send].includes(document.activeElement);
     this.#isBusy = isBusy;
     this.#stop.hidden = !isBusy;
     this.#send.hidden = isBusy;
-    if (hadFocus && !isBusy) this.#field.focus();
+    if (hadFocus) this.#field.focus();
   }
 
   /** Which models answer the next turn beside, or instead of, the conversation's. */

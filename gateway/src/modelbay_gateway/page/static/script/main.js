@@ -6,7 +6,7 @@ import { Conversations } from "./conversations.js";
 import { Drawer } from "./drawer.js";
 import { Favourites } from "./favourites.js";
 import { changeKey, keys } from "./key.js";
-import { complain, tell } from "./notice.js";
+import { complain, retract, tell } from "./notice.js";
 import { Picker } from "./picker.js";
 import { Servers } from "./servers.js";
 import { askSettings } from "./settings.js";
@@ -31,6 +31,7 @@ const thread = new Thread(at("thread"));
 const chat = new Chat({ conversations, catalogue, composer, thread });
 const left = new Drawer(at("conversations"), at("open-conversations"), "(min-width: 60rem)");
 const right = new Drawer(at("picker"), at("current-model"), "(min-width: 82rem)");
+let away = null; // why the gateway did not answer
 
 /** Do it, and say so if it fails. */
 const attempt = (doing) => doing().catch(complain);
@@ -80,10 +81,16 @@ chat.addEventListener("moved", () => {
   sidebar.current = chat.id;
   if (isListed && wanted() !== chat.id) history.replaceState(null, "", `#/c/${encodeURIComponent(chat.id)}`);
 });
-catalogue.addEventListener("settings", () => attempt(() => favourites.read()));
+catalogue.addEventListener("settings", () => {
+  attempt(() => favourites.read());
+  attempt(() => chat.renewModel()); // the default is one of them
+});
 catalogue.addEventListener("failed", ({ failure }) => complain(failure));
-catalogue.addEventListener("offline", ({ failure }) => complain(failure));
-catalogue.addEventListener("online", () => tell("The gateway answers again"));
+catalogue.addEventListener("offline", ({ failure }) => complain((away = failure)));
+catalogue.addEventListener("online", () => {
+  for (const each of [away, new TypeError()]) retract(each); // what was asked meanwhile failed too
+  tell("The gateway answers again");
+});
 addEventListener("hashchange", () => attempt(follow));
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address names the conversation
@@ -97,7 +104,9 @@ function showModel() {
   at("current-name").textContent = id ?? (access.can("chat") ? "Choose a model" : "Models");
   at("current-note").textContent = noteOf(model, resolvable, fallback);
   at("current-model").querySelector(".dot").dataset.state = known ? known.state : "unknown";
+  const hadFocus = document.activeElement === at("use-default");
   at("use-default").hidden = model === null;
+  if (hadFocus && model === null) composer.focus();
   at("use-default").textContent = isGone() ? `Use ${fallback}` : "Use the default";
   picker.current = id;
 }
@@ -177,6 +186,8 @@ async function start() {
   attempt(() => favourites.read());
   attempt(() => conversations.read());
   attempt(follow);
+  // What another tab chose for this conversation is told by nobody.
+  addEventListener("focus", () => attempt(() => chat.renewModel()));
 }
 
 at("key-note").querySelector("button").addEventListener("click", () => attempt(changeKey));

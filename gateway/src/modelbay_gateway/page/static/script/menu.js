@@ -7,20 +7,22 @@ import { element } from "./element.js";
  * @param {{label: string, run: () => void, danger?: boolean, reason?: string}[]} entries one with a
  *   reason cannot be chosen, and says why
  * @param {() => ?HTMLElement} again finds the button once more, where it has been made anew meanwhile
+ * @param {() => void} refocus gives the focus to something else, where the button is gone for good
  * @returns {{isOpen: boolean, show: (entries: object[]) => void}} to offer something else in it
  */
-export function openMenu(button, entries, again = () => null) {
+export function openMenu(button, entries, again = () => null, refocus = () => {}) {
   const menu = element("div", { role: "menu", class: "menu", "aria-label": button.getAttribute("aria-label") });
   const opener = () => (button.isConnected ? button : again());
   const opened = { isOpen: true, show };
   let labels = "";
-  function close(refocus) {
+  function close(isByKey) {
     opened.isOpen = false;
     menu.remove();
     document.removeEventListener("pointerdown", outside, true);
     removeEventListener("resize", gone);
     opener()?.setAttribute("aria-expanded", "false");
-    if (refocus) opener()?.focus();
+    if (isByKey && opener()) opener().focus();
+    else if (isByKey) refocus();
   }
   function show(wanted) {
     const now = JSON.stringify(wanted.map(({ label, reason }) => [label, reason]));

@@ -2,7 +2,7 @@ import { element } from "./element.js";
 import { openMenu } from "./menu.js";
 import { complain, say, tell } from "./notice.js";
 import { ask } from "./question.js";
-import { rowMark, shownRow } from "./row.js";
+import { become, rowMark, shownRow } from "./row.js";
 import { Rows } from "./rows.js";
 import { sections } from "./sections.js";
 import { isCounting, serverFacts, serverSentence } from "./server-row.js";
@@ -19,6 +19,7 @@ const TICK_MS = 1000;
 export class Picker extends EventTarget {
   #parts;
   #rows;
+  #filter;
   #typed = "";
   #revealed = false;
   #current = null;
@@ -38,7 +39,7 @@ export class Picker extends EventTarget {
     box.append(
       element("div", { class: "side-head" }, element("h2", { class: "sr" }, "Models"), filter),
       grid,
-      workList(parts.work),
+      workList(parts.work, () => this.#focus()),
     );
     this.#rows = new Rows(grid, (item) => HEIGHTS[item.type], (...row) => this.#render(...row));
     filter.addEventListener("input", () => {
@@ -46,7 +47,8 @@ export class Picker extends EventTarget {
       grid.scrollTop = 0;
       this.#active = { key: null, column: 0 };
       this.#show();
-      say(`${this.#rows.items.filter((item) => item.type === "model").length} models`);
+      const found = new Set(this.#rows.items.filter(({ type }) => type === "model").map(({ model }) => model.id)).size;
+      say(found === 1 ? "1 model" : `${found} models`);
     });
     filter.addEventListener("keydown", (event) => this.#onFilterKey(event, filter));
     grid.addEventListener("click", (event) => this.#onClick(event));
@@ -58,6 +60,7 @@ export class Picker extends EventTarget {
     parts.servers.addEventListener("change", () => this.#show());
     parts.work.addEventListener("change", () => this.#tick());
     this.grid = grid;
+    this.#filter = filter;
   }
 
   /** The model that is asked now. */
@@ -72,16 +75,36 @@ export class Picker extends EventTarget {
     const items = sections(catalogue, favourites, { typed: this.#typed, revealed: this.#revealed, told });
     const isAtTop = this.grid && this.grid.scrollTop < 4 && !this.grid.contains(document.activeElement);
     const anchor = isAtTop ? null : this.#active.key;
-    if (!items.some((item) => item.key === this.#active.key)) {
-      this.#active = { key: items.find((item) => item.type === "model")?.key ?? items[0]?.key ?? null, column: 0 };
-    }
+    const isGone = !items.some((item) => item.key === this.#active.key);
+    const hadFocus = isGone && this.grid.contains(document.activeElement) && document.activeElement !== this.grid;
+    if (isGone) this.#active = this.#successor(items);
     this.grid.setAttribute("aria-rowcount", String(items.length));
     this.grid.setAttribute("aria-busy", String(!catalogue.isRead));
     this.grid.classList.toggle("empty", catalogue.isRead && !items.length);
     this.#rows.pinned = this.#active.key;
     this.#rows.show(items, anchor);
+    if (hadFocus) this.#focus();
     this.#renewMenu();
     this.#wait();
+  }
+
+  /** What takes the place of the active row, which has gone: the next one that stayed, else the last. */
+  #successor(items) {
+    const { items: before } = this.#rows;
+    const at = this.#rows.indexOf(this.#active.key);
+    const stayed = new Set(items.map(({ key }) => key));
+    const isThere = ({ key }) => stayed.has(key);
+    const other = at < 0 ? null : (before.slice(at + 1).find(isThere) ?? before.slice(0, at).findLast(isThere));
+    const next = other ?? items.find(({ type }) => type === "model") ?? items[0];
+    // In a row of another type something else stands in that column.
+    return { key: next?.key ?? null, column: other && other.type === before[at].type ? this.#active.column : 0 };
+  }
+
+  /** Give the focus to the active row, or to the filter where there is none. */
+  #focus() {
+    const index = this.#rows.indexOf(this.#active.key);
+    if (index < 0) this.#filter.focus();
+    else this.#go(index, this.#active.column);
   }
 
   #tick() {
@@ -113,20 +136,18 @@ export class Picker extends EventTarget {
       canStar: access.can("admin"),
       canPull: access.can("manage"),
       isOpen: Boolean(item.provider && servers.told(item.provider.id)),
+      hasMenu: Boolean(this.#menu?.menu.isOpen) && this.#menu.key === item.key,
       server: item.type === "server" ? this.#facts(item.provider) : null,
     };
     const mark = rowMark(item, told);
-    let shown = row;
-    if (!row || row.mark !== mark) {
-      const fresh = shownRow(item, told);
-      fresh.mark = mark;
-      if (row) shown = this.#renewed(row, fresh);
-      else shown = fresh;
-    }
+    const shown = row ?? shownRow(item, told);
+    if (row && row.mark !== mark) renew(row, shownRow(item, told));
+    shown.mark = mark;
     shown.item = item;
     const isActive = item.key === this.#active.key;
-    stops(shown).forEach((stop, n) => {
-      stop.tabIndex = isActive && n === Math.min(this.#active.column, stops(shown).length - 1) ? 0 : -1;
+    const all = stops(shown);
+    all.forEach((stop, n) => {
+      stop.tabIndex = isActive && n === Math.min(this.#active.column, all.length - 1) ? 0 : -1;
     });
     if (work.on(id)) bar(shown, work.on(id));
     return shown;
@@ -135,20 +156,6 @@ export class Picker extends EventTarget {
   #facts(provider) {
     const { access, servers } = this.#parts;
     return serverFacts(provider, servers.told(provider.id), access.can("manage"), performance.now());
-  }
-
-  /** The new contents in the old row, which keeps the focus where it is. */
-  #renewed(row, fresh) {
-    const at = stops(row).indexOf(document.activeElement);
-    for (const name of ["class", "aria-selected", "draggable"]) {
-      const value = fresh.getAttribute(name);
-      if (value === null) row.removeAttribute(name);
-      else row.setAttribute(name, value);
-    }
-    row.replaceChildren(...fresh.childNodes);
-    row.mark = fresh.mark;
-    if (at >= 0) stops(row)[Math.min(at, stops(row).length - 1)]?.focus();
-    return row;
   }
 
   // --- keys -------------------------------------------------------------------------------------
@@ -171,6 +178,8 @@ export class Picker extends EventTarget {
   #onKey(event) {
     const index = this.#rows.indexOf(this.#active.key);
     if (index < 0) return;
+    // Whoever holds the key down for long means this button, not those that take its place.
+    if (event.repeat && event.key === "Enter") event.preventDefault();
     const { items } = this.#rows;
     const item = items[index];
     const { column } = this.#active;
@@ -249,7 +258,7 @@ export class Picker extends EventTarget {
 
   #openMenu(button, item) {
     const row = () => [...this.grid.querySelectorAll(".row")].find((each) => each.item.key === item.key);
-    const menu = openMenu(button, this.#entries(item), () => row()?.querySelector('[data-act="more"]'));
+    const menu = openMenu(button, this.#entries(item), () => row()?.querySelector('[data-act="more"]'), () => this.#focus());
     this.#menu = { key: item.key, menu };
   }
 
@@ -282,10 +291,16 @@ export class Picker extends EventTarget {
       if (items[index - 1]?.isFavourite) entries.push({ label: "Move up", run: () => this.#shift(index, -1) });
       if (items[index + 1]?.isFavourite) entries.push({ label: "Move down", run: () => this.#shift(index, 1) });
     }
-    if (can("load") && model.state !== "loaded") entries.push({ label: "Load", reason, run: () => this.#do("load", model) });
+    const isBusy = model.state === "loading" || model.state === "downloading" || this.#parts.work.on(model.id);
+    if (can("load") && model.state !== "loaded" && !isBusy) entries.push({ label: "Load", reason, run: () => this.#do("load", model) });
     if (can("unload") && model.state !== "unloaded") entries.push({ label: "Unload", reason, run: () => this.#do("unload", model) });
     if (can("delete") && !model.isMissing) entries.push({ label: "Delete…", danger: true, reason, run: () => this.#delete(model) });
     return entries;
+  }
+
+  /** What a dialog was opened from may be gone by the time that it is closed. */
+  #keepFocus() {
+    if (document.activeElement === document.body) this.#focus();
   }
 
   async #do(action, model, more) {
@@ -304,6 +319,7 @@ export class Picker extends EventTarget {
       yes: "Delete",
       danger: true,
     });
+    this.#keepFocus();
     if (isSure) this.#do("delete", model, { confirm: true });
   }
 
@@ -313,6 +329,7 @@ export class Picker extends EventTarget {
       label: "Name, as that server knows it",
       yes: "Pull",
     });
+    this.#keepFocus();
     if (!name) return;
     const piece = await this.#parts.work.start(provider.id, "pull", name);
     if (piece.outcome === "failed") say(piece.failure.message);
@@ -372,6 +389,14 @@ export class Picker extends EventTarget {
 /** What the arrows stop at in a row: its name, its buttons, and what has more to say about itself. */
 function stops(row) {
   return [".title, .name, .stop", "button:not(.name)", ".tip"].flatMap((each) => [...row.querySelectorAll(each)]);
+}
+
+/** The new contents in the old row; where what had the focus is gone, its neighbour has it. */
+function renew(row, fresh) {
+  const at = stops(row).indexOf(document.activeElement);
+  become(row, fresh);
+  const all = stops(row);
+  if (at >= 0 && !row.contains(document.activeElement)) all[Math.min(at, all.length - 1)]?.focus();
 }
 
 /** A bar moves without its row being made anew. */

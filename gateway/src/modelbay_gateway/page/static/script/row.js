@@ -6,19 +6,60 @@ import { serverRow } from "./server-row.js";
 const STAR = "M12 3.500l2.600 5.400 5.900.8-4.300 4.100 1 5.900-5.200-2.800-5.200 2.800 1-5.900L3.500 9.700l5.900-.8z";
 const MORE = "M5 12h.01M12 12h.01M19 12h.01";
 const ABOUT = "M12 11v5M12 7.500h.01M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0z";
+const OF_THE_LIST = ["style", "tabindex", "aria-rowindex"]; // where it stands, and where Tab stops
 
 /**
  * One row of the picker.
  *
  * @param {object} item as `sections` made it
- * @param {object} told `{work, loadingS, isStarred, isCurrent, canStar, canPull, isOpen, server}` of
- *   now; `server` as `serverFacts` made it
+ * @param {object} told `{work, loadingS, isStarred, isCurrent, canStar, canPull, isOpen, hasMenu,
+ *   server}` of now; `server` as `serverFacts` made it
  */
 export function shownRow(item, told) {
   if (item.type === "section") return sectionRow(item, told);
   if (item.type === "server") return serverRow(item.provider, told.server);
   if (item.type === "hidden") return hiddenRow(item);
   return modelRow(item, told);
+}
+
+/**
+ * Bring a row, or what stands in one, up to date with a fresh one. What is of the same kind stays the
+ * same element: neither a press nor the focus is lost because something else in the row changed.
+ */
+export function become(old, fresh) {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  const names = [...old.getAttributeNames(), ...fresh.getAttributeNames()];
+  for (const name of names.filter((each) => !OF_THE_LIST.includes(each))) {
+    const value = fresh.getAttribute(name);
+    if (value === null) old.removeAttribute(name);
+    else if (value !== old.getAttribute(name)) old.setAttribute(name, value);
+  }
+  let next = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    let same = next;
+    while (same && kind(same) !== kind(child)) same = same.nextSibling;
+    if (!same) {
+      old.insertBefore(child, next);
+      continue;
+    }
+    while (next !== same) next = withoutIt(next);
+    become(same, child);
+    next = same.nextSibling;
+  }
+  while (next) next = withoutIt(next);
+}
+
+function kind(node) {
+  return `${node.nodeName} ${node.dataset?.act ?? ""}`;
+}
+
+function withoutIt(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
 
 /** What a row shows, as text: as long as it is the same, the row need not be made anew. */
@@ -51,7 +92,7 @@ function sectionRow({ label, provider, count }, { canPull, isOpen }) {
   return element(
     "div",
     { role: "row", class: "row section", data: provider ? { provider: provider.id } : { provider: "" } },
-    element("div", { role: "rowheader", class: "title", tabindex: "-1" }, element("span", { class: "label" }, label), element("span", { class: "count" }, String(count))),
+    element("div", { role: "rowheader", class: "title", tabindex: "-1" }, element("span", { class: "label", title: label }, label), element("span", { class: "count" }, String(count))),
     element("div", { role: "gridcell", class: "side-of-title" }, health, pull, about),
   );
 }
@@ -80,7 +121,7 @@ function modelRow(item, told) {
   );
   const more = element(
     "button",
-    { type: "button", class: "icon", tabindex: "-1", data: { act: "more" }, "aria-haspopup": "menu", "aria-expanded": "false", "aria-label": `More about ${model.id}` },
+    { type: "button", class: "icon", tabindex: "-1", data: { act: "more" }, "aria-haspopup": "menu", "aria-expanded": String(told.hasMenu), "aria-label": `More about ${model.id}` },
     icon(MORE),
   );
   const name = element(

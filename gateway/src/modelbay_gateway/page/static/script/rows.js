@@ -106,7 +106,7 @@ export class Rows {
     const first = Math.max(0, this.#at(scrollTop) - 3);
     const last = Math.min(this.#items.length - 1, this.#at(scrollTop + clientHeight) + 3);
     const wanted = new Set();
-    let behind = null;
+    const order = [];
     for (const index of this.#painted(first, last)) {
       const item = this.#items[index];
       wanted.add(item.key);
@@ -115,19 +115,32 @@ export class Rows {
       row.style.top = `${this.#tops[index]}px`;
       row.style.height = item.isMeasured ? "" : `${this.#height(item)}px`;
       row.setAttribute("aria-rowindex", String(index + 1));
-      if (!this.#shown.has(item.key)) {
-        this.#shown.set(item.key, row);
-        // In reading order; a row that is there is not moved, which would cost it the focus.
-        this.#body.insertBefore(row, behind ? behind.nextSibling : this.#body.firstChild);
-      }
-      behind = row;
+      this.#shown.set(item.key, row);
+      order.push(row);
     }
     for (const [key, row] of this.#shown) {
       if (wanted.has(key)) continue;
       row.remove();
       this.#shown.delete(key);
     }
+    this.#arrange(order);
     this.#measure();
+  }
+
+  /**
+   * Have them stand in the document as they are read. Moving a row would cost it the focus: the
+   * others are moved around the one that has it.
+   */
+  #arrange(order) {
+    const holder = order.findIndex((row) => row.contains(document.activeElement));
+    const fixed = Math.max(0, holder < 0 ? order.findIndex((row) => row.isConnected) : holder);
+    if (order.length && !order[fixed].isConnected) this.#body.prepend(order[fixed]);
+    for (let n = fixed - 1; n >= 0; n -= 1) {
+      if (order[n + 1].previousSibling !== order[n]) order[n + 1].before(order[n]);
+    }
+    for (let n = fixed + 1; n < order.length; n += 1) {
+      if (order[n - 1].nextSibling !== order[n]) order[n - 1].after(order[n]);
+    }
   }
 
   #height(item) {

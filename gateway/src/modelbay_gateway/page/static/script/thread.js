@@ -6,7 +6,7 @@ const NEAR_PX = 80;
 
 /**
  * The messages of a conversation. Events: `again`, `older`, and `result` with `.calls`, which gives
- * the text for every tool call by its id.
+ * the text for every tool call by its id; once they are kept, they are handed back to `give`.
  */
 export class Thread extends EventTarget {
   #box;
@@ -36,8 +36,14 @@ export class Thread extends EventTarget {
     this.#top = scrollTop;
   }
 
-  /** Show kept messages from the start. */
-  show(kept, { hasOlder = false, empty = null } = {}) {
+  /** Whether something is asked just now: until it is over, nothing else can be. */
+  set busy(isBusy) {
+    for (const each of this.#inner.querySelectorAll(".after button")) each.ariaDisabled = isBusy ? "true" : null;
+    for (const each of this.#inner.querySelectorAll(".after textarea")) each.readOnly = isBusy;
+  }
+
+  /** Show kept messages from the start; behind them, answers that failed. */
+  show(kept, { hasOlder = false, empty = null, failed = [] } = {}) {
     this.#clear(...this.#inner.children);
     this.#isAtEnd = true;
     if (hasOlder) this.#button("Show older messages", "older", "older-messages");
@@ -54,6 +60,7 @@ export class Thread extends EventTarget {
         last = views;
       } else if (message.role === "tool") this.result(message.tool_call_id, textOf(message.content));
     }
+    this.#inner.append(...failed.map((view) => view.box));
     if (!this.isOpen) this.#clear(this.#inner.querySelector(".after"));
     else if (kept.at(-1)?.message.role === "assistant") this.after(last);
     else if (kept.length) this.#button("Ask again", "again", "after"); // its answer never came
@@ -92,6 +99,11 @@ export class Thread extends EventTarget {
     else this.#button("Ask again", "again", "after");
   }
 
+  /** Show these results, as the event `result` had them. */
+  give(calls) {
+    for (const { box, text } of calls) box.append(resultBox(text));
+  }
+
   /** Show the result of a tool call. */
   result(callId, text) {
     for (const box of this.#inner.querySelectorAll(".call")) {
@@ -113,9 +125,7 @@ export class Thread extends EventTarget {
     form.addEventListener("submit", (submitted) => {
       submitted.preventDefault();
       const event = new Event("result");
-      event.calls = open.map(({ id }, n) => ({ id, text: fields[n].value }));
-      open.forEach(({ box }, n) => box.append(resultBox(fields[n].value)));
-      this.#clear(form);
+      event.calls = open.map(({ id, box }, n) => ({ id, box, text: fields[n].value }));
       this.dispatchEvent(event);
     });
     this.#inner.append(form);

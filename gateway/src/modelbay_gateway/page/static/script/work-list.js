@@ -2,13 +2,17 @@ import { element, icon } from "./element.js";
 import { described } from "./notice.js";
 import { bytes, percent } from "./quantity.js";
 
-/** Downloads, each with a bar, its bytes, and a way to end it. */
-export function workList(work) {
+/**
+ * Downloads, each with a bar, its bytes, and a way to end it.
+ *
+ * @param {Work} work
+ * @param {() => void} refocus gives the focus to something else, once the last note is closed with it
+ */
+export function workList(work, refocus) {
   const list = element("ul", { class: "work", "aria-label": "Downloads", hidden: true });
   const shown = new Map();
   work.addEventListener("change", () => {
     const pulls = work.pieces.filter((each) => each.action === "pull");
-    list.hidden = !pulls.length;
     for (const piece of pulls) {
       if (!shown.has(piece)) shown.set(piece, entry(piece, () => work.forget(piece)));
       const { row, renew } = shown.get(piece);
@@ -17,9 +21,14 @@ export function workList(work) {
     }
     for (const [piece, { row }] of shown) {
       if (pulls.includes(piece)) continue;
+      const hadFocus = row.contains(document.activeElement);
+      const beside = row.nextElementSibling ?? row.previousElementSibling;
       row.remove();
       shown.delete(piece);
+      if (hadFocus && beside) beside.querySelector("button").focus();
+      else if (hadFocus) refocus();
     }
+    list.hidden = !pulls.length;
   });
   return list;
 }

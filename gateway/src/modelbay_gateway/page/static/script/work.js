@@ -1,6 +1,11 @@
 import { Failure } from "./failure.js";
 import { documents } from "./gateway.js";
 
+/** Whoever leaves the page ends what it does; the browser asks whether that is meant. */
+function askFirst(event) {
+  event.preventDefault();
+}
+
 /**
  * What providers are doing for us: loads, pulls, deletions. Event: `change`.
  *
@@ -60,6 +65,10 @@ export class Work extends EventTarget {
   }
 
   #changed() {
+    const isRunning = this.pieces.some(({ outcome }) => outcome === "running");
+    // Only as long as need be: browsers keep no page at hand that listens to it.
+    if (isRunning) addEventListener("beforeunload", askFirst);
+    else removeEventListener("beforeunload", askFirst);
     this.dispatchEvent(new Event("change"));
   }
 }
