@@ -105,6 +105,8 @@ async def novel(request: ChatRequest) -> AsyncIterator[StreamEvent]:
 def test_an_answer_of_twenty_thousand_tokens_does_not_slow_the_page(
     start: Start, open_page: Open
 ) -> None:
+    from playwright.sync_api import expect
+
     served = start(desk(acme(novel)), store=open_store(":memory:"))
     page = open_page(served.base_url, script=WATCH)
     page.locator(".row.model").first.wait_for()
@@ -113,13 +115,14 @@ def test_an_answer_of_twenty_thousand_tokens_does_not_slow_the_page(
     page.get_by_label("Question", exact=True).fill("Tell me a novel")
     page.keyboard.press("Enter")
     page.locator(".after").wait_for()
-
-    took = longest(page)
-    print(f"\nlongest task during 20,000 tokens, in ms (0: none of 50 or more): {took}")
-    assert page.locator(".answer .code").count() == 40
-    assert page.locator(".answer li").count() == 40 * 99
-    assert took < MOST_MS
-    assert page.evaluate(
+    # The last of it appears a few milliseconds at a time.
+    expect(page.locator(".answer .code")).to_have_count(40)
+    expect(page.locator(".answer li")).to_have_count(40 * 99)
+    page.wait_for_function(
         "() => { const t = document.getElementById('thread');"
         " return t.scrollHeight - t.scrollTop - t.clientHeight < 5; }"
     )
+
+    took = longest(page)
+    print(f"\nlongest task during 20,000 tokens, in ms (0: none of 50 or more): {took}")
+    assert took < MOST_MS

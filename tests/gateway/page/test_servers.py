@@ -454,4 +454,5 @@ def test_a_favourite_of_another_program_is_seen_without_a_reload(
         pool.submit(asyncio.run, add_favourite()).result(30)
 
         expect(favourite(page, "ollama/gemma3:4b")).to_be_visible()
+        page.close()  # it would look for the gateway that ends now
         served.ask(ours.aclose())

@@ -23,7 +23,7 @@ export class Thread extends EventTarget {
     box.append(this.#inner);
     box.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     // Whoever reads the end stays there while an answer grows; whoever has scrolled up is left alone.
-    this.#watch = new ResizeObserver(() => this.#isAtEnd && (box.scrollTop = box.scrollHeight));
+    this.#watch = new ResizeObserver(() => this.#isAtEnd && this.toEnd());
     this.#watch.observe(this.#inner);
     this.#watch.observe(box);
   }
@@ -64,7 +64,7 @@ export class Thread extends EventTarget {
     if (!this.isOpen) this.#clear(this.#inner.querySelector(".after"));
     else if (kept.at(-1)?.message.role === "assistant") this.after(last);
     else if (kept.length) this.#button("Ask again", "again", "after"); // its answer never came
-    this.#box.scrollTop = this.#box.scrollHeight;
+    this.toEnd();
   }
 
   question(content) {
@@ -114,6 +114,7 @@ export class Thread extends EventTarget {
   toEnd() {
     this.#isAtEnd = true;
     this.#box.scrollTop = this.#box.scrollHeight;
+    this.#top = this.#box.scrollTop; // what shrinks moves the end up, and nobody has scrolled
   }
 
   #askResults(open, areSeveral) {
