@@ -335,6 +335,7 @@ def test_of_two_answers_the_one_that_fails_anew_stays(bench: Bench, open_page: O
 
     expect(page.locator(".answer .failure")).to_be_visible()
     expect(page.locator(".pair .answer .who")).to_have_text(["llamacpp/tiny", "ollama/gemma3:4b"])
+    expect(page.get_by_role("button", name="Ask again")).to_be_visible()  # all of it is kept
     assert contents(bench) == before
 
 
