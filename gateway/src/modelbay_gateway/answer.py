@@ -8,16 +8,12 @@ from typing import Protocol
 
 from modelbay.errors import ModelbayError
 from modelbay.host.streams import EventStream
-from modelbay.models.events import Finish, Notice, Status, StreamEvent, TextDelta
-from modelbay_gateway.bay import Asking, Bay
+from modelbay.models.events import Finish, Notice, StreamEvent, TextDelta
+from modelbay_gateway.bay import BEFORE_ANSWER, Asking, Bay
 from modelbay_gateway.call import Call, Header, ended
 from modelbay_gateway.refusal import Refusal, Refused, internal, of_error
 
 log = logging.getLogger("modelbay.gateway")
-
-# What may come before anything of the answer does: an answer that fails after them alone can still
-# fail with a status.
-_BEFORE = frozenset((Status, Notice))
 
 
 class Encoder(Protocol):
@@ -203,7 +199,7 @@ class Answer:
 
     def _note(self, event: StreamEvent) -> None:
         """See how far the answer is. A piece of text after another one tells nothing new."""
-        if type(event) not in _BEFORE:
+        if type(event) not in BEFORE_ANSWER:
             self._begun = True
             self._finished = type(event) is Finish
         elif type(event) is Notice and not self._begun:

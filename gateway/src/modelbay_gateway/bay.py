@@ -43,7 +43,9 @@ T = TypeVar("T")
 _NOT_LOADED: frozenset[ModelState] = frozenset(
     ("unloaded", "downloading", "loading", "unloading", "failed")
 )
-_BEFORE = frozenset((Status, Notice))  # what comes while a model is being loaded
+# What may come before anything of the answer does, while a model is being loaded: an answer that
+# fails after them alone can still fail with a status.
+BEFORE_ANSWER = frozenset((Status, Notice))
 
 
 class Bay:
@@ -349,7 +351,7 @@ class Asking:
 
     def _saw_when_cold(self, event: StreamEvent) -> None:
         self._question.saw(event)
-        if self._cold is not None and type(event) not in _BEFORE:
+        if self._cold is not None and type(event) not in BEFORE_ANSWER:
             self._look_again(self._cold)
 
     def _look_again(self, cold: ModelInfo) -> None:
