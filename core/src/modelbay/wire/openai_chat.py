@@ -28,7 +28,6 @@ from modelbay.models.events import (
     Notice,
     ReasoningDelta,
     RefusalDelta,
-    Status,
     StreamEvent,
     TextDelta,
     ToolCall,
@@ -40,17 +39,21 @@ from modelbay.wire.openai_chunk import (
     Choice,
     Chunk,
     Delta,
-    Function,
     Measured,
-    PromptProgress,
     Tokens,
     decode_chunk,
     is_bare_error,
+    is_error,
+    is_filled,
+    progress_event,
     read_odd,
+    says,
+    says_call,
     timings_event,
     usage_event,
 )
 from modelbay.wire.openai_messages import encode_message
+from modelbay.wire.text_frame import TextFrame, decode_text, text_frame
 from modelbay.wire.think_tags import ThinkTagSplitter
 from modelbay.wire.tool_pieces import CallPieces
 
@@ -223,6 +226,11 @@ def _tool(tool: Tool) -> JsonObject:
 
 
 _STATUS = re.compile(r"[45][0-9][0-9]")
+_SHOWN = 80  # characters of what is no chunk
+_SHOWN_BYTES = 4 * _SHOWN + 4
+_ENDED_BADLY = b'"the server ended its answer with an error"'
+_NO_FRAME: TextFrame = (b"", b"")
+_TEXTS_PER_FRAME = 4  # at least, or looking for frames costs more than it saves
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -250,6 +258,8 @@ class ChatDecoder:
         "_calls_may_stop",
         "_classify",
         "_failure",
+        "_frame",
+        "_framed",
         "_model",
         "_other",
         "_raw_reason",
@@ -273,6 +283,8 @@ class ChatDecoder:
         self._text: list[str] = []
         self._other = False  # thoughts or a refusal have been handed on
         self._failure = b""
+        self._frame: TextFrame = _NO_FRAME  # of the chunk that was read last
+        self._framed = 0  # chunks whose frame was looked for
         self._calls = CallPieces()
         self._raw_reason = ""
         self._model: str | None = None
@@ -296,7 +308,18 @@ class ChatDecoder:
 
     def events(self, chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
         """The events of several chunks, each found when it is asked for; raises as `decode`."""
+        before, after = self._frame
         for data in chunks:
+            if before and data.startswith(before) and data.endswith(after) and not self.done:
+                try:
+                    text = decode_text(data[len(before) : -len(after)])
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    pass  # it says more, or something else
+                else:
+                    if text:
+                        self._text.append(text)
+                        yield TextDelta(text)
+                    continue
             if data == b"[DONE]" or self.done:
                 self.done = True
                 return
@@ -307,7 +330,7 @@ class ChatDecoder:
                 if odd is None:
                     continue
                 chunk = odd
-            if chunk.error and _is_error(chunk):
+            if chunk.error and is_error(chunk):
                 raise self._reported(data)
             if not chunk.choices and is_bare_error(chunk, data):
                 raise self._reported(data)
@@ -316,7 +339,7 @@ class ChatDecoder:
                     continue
                 delta = choice.delta
                 whole = choice.message
-                if whole is not None and (delta is None or not (_says(delta) or self._began)):
+                if whole is not None and (delta is None or not (says(delta) or self._began)):
                     delta = whole
                 if delta is not None:
                     thought = delta.reasoning_content or delta.reasoning
@@ -346,7 +369,8 @@ class ChatDecoder:
             if chunk.timings is not None:
                 self._timings = chunk.timings
             if chunk.prompt_progress is not None:
-                yield _progress(chunk.prompt_progress)
+                yield progress_event(chunk.prompt_progress)
+            before, after = self._frame = self._frame_of(data, chunk)
 
     def close(self) -> list[StreamEvent]:
         """The last events of a whole answer: tool calls, usage, timings, `Finish`.
@@ -391,6 +415,13 @@ class ChatDecoder:
         """Something of the answer has been handed on."""
         return bool(self._text or self._other or self._calls)
 
+    def _frame_of(self, data: bytes, chunk: Chunk) -> TextFrame:
+        """The frame of this chunk; empty if it has none, or is seldom seen a second time."""
+        if self._splitter is not None or len(self._text) < self._framed * _TEXTS_PER_FRAME:
+            return _NO_FRAME
+        self._framed += 1
+        return text_frame(data, chunk) or _NO_FRAME
+
     def _odd(self, data: bytes) -> Chunk | None:
         """A chunk that does not fit; ``None`` for one that says nothing, and for a late end."""
         if data.strip() == b"[DONE]":
@@ -420,7 +451,7 @@ class ChatDecoder:
         if delta.tool_calls:
             for position, call in enumerate(delta.tool_calls):
                 yield self._calls.add(call, position)
-        elif delta.function_call is not None and _says_call(delta.function_call):
+        elif delta.function_call is not None and says_call(delta.function_call):
             yield self._calls.add(CallPiece(0, function=delta.function_call), 0)
 
     def _end(self, choice: Choice) -> None:
@@ -428,7 +459,7 @@ class ChatDecoder:
         self._raw_reason = choice.finish_reason or ""
         if choice.finish_reason == "error":
             error = bytes(choice.error)
-            self._failure = b'{"error":%b}' % (error if _is_filled(error) else _ENDED_BADLY)
+            self._failure = b'{"error":%b}' % (error if is_filled(error) else _ENDED_BADLY)
 
     def _reported(self, data: bytes) -> BackendError:
         """The error object inside an answer that began as a success."""
@@ -449,42 +480,3 @@ class ChatDecoder:
         if self._began:
             return StreamInterruptedError(message, partial=self.partial)
         return ProtocolError(message, stage="decode")
-
-
-def _progress(progress: PromptProgress) -> Status:
-    todo = progress.total - progress.cache
-    done = (progress.processed - progress.cache) / todo if todo > 0 else 1.0
-    return Status("processing", min(1.0, max(0.0, done)))
-
-
-_SHOWN = 80  # characters of what is no chunk
-_SHOWN_BYTES = 4 * _SHOWN + 4
-
-
-def _is_error(chunk: Chunk) -> bool:
-    """Beside an answer ``null`` and whatever is empty count as no error."""
-    error = bytes(chunk.error).translate(None, b" \t\r\n")
-    return error != b"null" and not (chunk.choices and error in _NO_ERROR)
-
-
-def _is_filled(error: bytes) -> bool:
-    return error.translate(None, b" \t\r\n") not in (b"", b"null", *_NO_ERROR)
-
-
-_ENDED_BADLY = b'"the server ended its answer with an error"'
-_NO_ERROR = frozenset((b'""', b"{}", b"[]", b"false", b"0"))
-
-
-def _says(delta: Delta) -> bool:
-    return bool(
-        delta.content
-        or delta.reasoning_content
-        or delta.reasoning
-        or delta.tool_calls
-        or delta.refusal
-        or (delta.function_call is not None and _says_call(delta.function_call))
-    )
-
-
-def _says_call(function: Function) -> bool:
-    return bool(function.name or function.arguments)

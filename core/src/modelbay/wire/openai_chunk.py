@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from modelbay.models.events import Timings, Usage
+from modelbay.models.events import Status, Timings, Usage
 
 
 class Function(msgspec.Struct):
@@ -147,6 +147,47 @@ def timings_event(timings: Measured) -> Timings:
         output_tokens_per_s=timings.predicted_per_second or None,
     )
 
+
+def progress_event(progress: PromptProgress) -> Status:
+    """How much of the prompt has been read, of what was not read before."""
+    todo = progress.total - progress.cache
+    done = (progress.processed - progress.cache) / todo if todo > 0 else 1.0
+    return Status("processing", min(1.0, max(0.0, done)))
+
+
+def says(delta: Delta) -> bool:
+    """Anything of the answer stands in it."""
+    return bool(
+        delta.content
+        or delta.reasoning_content
+        or delta.reasoning
+        or delta.tool_calls
+        or delta.refusal
+        or (delta.function_call is not None and says_call(delta.function_call))
+    )
+
+
+def says_call(function: Function) -> bool:
+    """Anything of a call stands in it."""
+    return bool(function.name or function.arguments)
+
+
+# What stands in the place of an error where there is none.
+_NO_ERROR = frozenset((b'""', b"{}", b"[]", b"false", b"0"))
+
+
+def is_error(chunk: Chunk) -> bool:
+    """Whether it reports one. Beside an answer ``null`` and whatever is empty count as none."""
+    error = bytes(chunk.error).translate(None, _BLANKS)
+    return error != b"null" and not (chunk.choices and error in _NO_ERROR)
+
+
+def is_filled(error: bytes) -> bool:
+    """Whether an error says anything."""
+    return error.translate(None, _BLANKS) not in (b"", b"null", *_NO_ERROR)
+
+
+_BLANKS = b" \t\r\n"
 
 # What an error may hold that stands alone, without ``error`` around it.
 _OF_AN_ERROR = frozenset(("message", "msg", "detail", "type", "code", "param", "object"))

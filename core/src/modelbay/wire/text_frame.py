@@ -1,0 +1,58 @@
+"""What stands around the text of a chunk: while a model writes, only the text in it changes.
+
+Of such a chunk everything has been said with the one before it, so that of the next ones the text
+alone is read.
+"""
+
+import re
+
+import msgspec
+
+from modelbay.wire.openai_chunk import Chunk, Delta, decode_chunk
+
+TextFrame = tuple[bytes, bytes]  # up to the text's opening quote, and from its closing quote on
+
+_CONTENT = re.compile(rb'"content"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
+
+decode_text = msgspec.json.Decoder(str).decode
+
+
+def text_frame(data: bytes, chunk: Chunk) -> TextFrame | None:
+    """The frame of a chunk that says a piece of text and nothing else; ``None`` for all others.
+
+    Args:
+        data: A chunk that could be read, and reports no error.
+        chunk: What was read.
+    """
+    delta = _text_alone(chunk)
+    found = None if delta is None else _CONTENT.search(data)
+    if delta is None or found is None:
+        return None
+    before, after = data[: found.start(1)], data[found.end(1) :]
+    # It may be another field of that name that was found: with another text between the two, the
+    # chunk has to be the same but for its text.
+    text = delta.content
+    try:
+        probe = decode_chunk(before + msgspec.json.encode(f"{text}.") + after)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    probed = _text_alone(probe)
+    if probed is None or probed.content != f"{text}.":
+        return None
+    probed.content = text
+    return (before, after) if probe == chunk else None
+
+
+def _text_alone(chunk: Chunk) -> Delta | None:
+    """The part of a chunk that holds its text, where it says nothing else."""
+    beside = chunk.usage, chunk.timings, chunk.prompt_progress
+    if not chunk.choices or len(chunk.choices) > 1 or beside != (None, None, None):
+        return None
+    choice = chunk.choices[0]
+    delta = choice.delta
+    if delta is None or choice.index or choice.message is not None or choice.finish_reason:
+        return None
+    more = delta.reasoning_content or delta.reasoning or delta.tool_calls or delta.refusal
+    if more or delta.function_call is not None or not delta.content:
+        return None
+    return delta
