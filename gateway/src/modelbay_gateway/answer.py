@@ -15,6 +15,8 @@ from modelbay_gateway.refusal import Refusal, Refused, internal, of_error
 
 log = logging.getLogger("modelbay.gateway")
 
+_AROUND_BYTES = 200  # about as much stands around a piece of text
+
 
 class Encoder(Protocol):
     """Writes one answer's events in one protocol. Pure; made anew for every answer.
@@ -34,6 +36,10 @@ class Encoder(Protocol):
     def encode(self, event: StreamEvent) -> bytes:
         """The bytes of one event; empty if it shows nowhere. `Finish` writes the end too."""
         ...
+
+    def encode_texts(self, pieces: Sequence[str]) -> bytes:
+        """The bytes of several pieces of text, none of them empty, that came one after another."""
+        return b"".join(self.encode(TextDelta(piece)) for piece in pieces)
 
     def fail(self, refusal: Refusal) -> bytes:
         """The end of an answer that failed after it had begun."""
@@ -64,6 +70,7 @@ class Answer:
         "_parts",
         "_pump",
         "_size",
+        "_texts",
         "_timer",
         "_unsent_bytes",
         "_wake",
@@ -82,7 +89,8 @@ class Answer:
         self._unsent_bytes = bay.limits.unsent_bytes
         self._loop = asyncio.get_running_loop()
         self._parts: list[bytes] = []
-        self._size = 0
+        self._texts: list[str] = []  # that come after the parts
+        self._size = 0  # of both, in bytes; of the texts about
         self._begun = False
         self._finished = False
         self._is_gone = False
@@ -126,7 +134,8 @@ class Answer:
         try:
             while not self._is_gone:
                 done = pump.done()
-                if not (done or self.is_silent or (self._parts if started else self._begun)):
+                has_more = self._parts or self._texts if started else self._begun
+                if not (done or self.is_silent or has_more):
                     await self._sleep()
                     continue
                 if self._failure is not None and done and not started and not self._begun:
@@ -168,19 +177,28 @@ class Answer:
         opened: AbstractAsyncContextManager[EventStream[StreamEvent]],
         context_window: int | None,
     ) -> None:
-        """Encode what comes, until it ends; a failure is kept for the one who sends."""
-        encode, parts = self._encoder.encode, self._parts
+        """Collect what comes, until it ends; a failure is kept for the one who sends.
+
+        Pieces of text after the first one tell nothing new, and are encoded together.
+        """
+        encode, parts, texts = self._encoder.encode, self._parts, self._texts
         asking = opened if isinstance(opened, Asking) else None
         has_text = False
         try:
             async with opened as events:
                 async for event in events:
-                    data = encode(event)
-                    if data:
-                        parts.append(data)
-                        self._size += len(data)
-                    if not has_text or type(event) is not TextDelta:
+                    if has_text and type(event) is TextDelta:
+                        text = event.text
+                        if text:
+                            texts.append(text)
+                            self._size += len(text) + _AROUND_BYTES
+                    else:
                         has_text = has_text or type(event) is TextDelta
+                        self._encode_texts()
+                        data = encode(event)
+                        if data:
+                            parts.append(data)
+                            self._size += len(data)
                         if asking is not None:
                             asking.saw(event)
                         self._note(event)
@@ -198,7 +216,7 @@ class Answer:
             self._fail(internal())
 
     def _note(self, event: StreamEvent) -> None:
-        """See how far the answer is. A piece of text after another one tells nothing new."""
+        """See how far the answer is."""
         if type(event) not in BEFORE_ANSWER:
             self._begun = True
             self._finished = type(event) is Finish
@@ -209,8 +227,14 @@ class Answer:
         if not self._finished:  # a whole answer stays one, whatever happens while it is closed
             self._failure = refusal
 
+    def _encode_texts(self) -> None:
+        if self._texts:
+            self._parts.append(self._encoder.encode_texts(self._texts))
+            self._texts.clear()
+
     def _take(self, done: bool) -> bytes:
         """What lies ready."""
+        self._encode_texts()
         data = b"".join(self._parts)
         self._parts.clear()
         self._size = 0

@@ -36,7 +36,6 @@ from modelbay_gateway.openai.encode import (
     refusal_headers,
     refuse,
     status_comment,
-    to_json,
     whole_chat,
 )
 from modelbay_gateway.refusal import OWN, Refusal
@@ -264,14 +263,6 @@ def test_what_was_noticed_stands_in_the_last_chunk_under_our_own_name() -> None:
 def test_what_a_server_is_doing_is_a_comment_on_one_line() -> None:
     assert status_comment(Status("loading", 0.5, "a\n\nb\r\nc")) == b": loading 50% a b c\n\n"
     assert status_comment(Status("queued")) == b": queued\n\n"
-
-
-def test_lines_end_where_theirs_end_and_nowhere_else() -> None:
-    data = to_json("a\u2028b\u2029c\u0085d\ne")
-
-    assert data == b'"a\\u2028b\\u2029c\\u0085d\\ne"'
-    assert json.loads(data) == "a\u2028b\u2029c\u0085d\ne"
-    assert to_json({"a": ["\ud800"]}) == b'{"a":["?"]}'
 
 
 # --- whole answers --------------------------------------------------------------------------------

@@ -22,10 +22,12 @@ from modelbay.models.events import (
     Usage,
 )
 from modelbay.models.frozen import JsonObject
+from modelbay_gateway.answer import Encoder
 from modelbay_gateway.anthropic.blocks import SIGNATURE
 from modelbay_gateway.anthropic.envelope import refuse
 from modelbay_gateway.anthropic.estimate import tokens_of
-from modelbay_gateway.openai.encode import EVENT_STREAM, call_id, new_id, own_of, to_json
+from modelbay_gateway.json_line import to_json
+from modelbay_gateway.openai.encode import EVENT_STREAM, call_id, new_id, own_of
 from modelbay_gateway.refusal import Refusal, ended_badly
 
 _STOP: dict[FinishReason, str] = {
@@ -174,7 +176,7 @@ class _Block:
     has_pieces: bool = False
 
 
-class MessageEncoder:
+class MessageEncoder(Encoder):
     """Events to their event stream.
 
     A block is closed before the next one opens. Where a server sends two calls side by side, the

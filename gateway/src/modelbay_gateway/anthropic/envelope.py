@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from modelbay.models.frozen import JsonObject
-from modelbay_gateway.openai.encode import to_json
+from modelbay_gateway.json_line import to_json
 from modelbay_gateway.refusal import Refusal
 
 OVERLOADED = 529

@@ -8,8 +8,9 @@ from modelbay_gateway.anthropic.estimate import estimate
 from modelbay_gateway.anthropic.models import find
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
+from modelbay_gateway.json_line import to_json
 from modelbay_gateway.openai.chat import flags, model_headers
-from modelbay_gateway.openai.encode import new_id, to_json
+from modelbay_gateway.openai.encode import new_id
 from modelbay_gateway.own.reading import asked_conversation
 from modelbay_gateway.own.turn import remembered
 from modelbay_gateway.refusal import ended_badly, of_error

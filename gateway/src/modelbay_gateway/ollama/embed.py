@@ -5,11 +5,11 @@ from modelbay.models.media import EmbedRequest, EmbedResult
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.fields import Fields, made, parse
+from modelbay_gateway.json_line import to_json
 from modelbay_gateway.ollama.decode import Asked, asked_of, dropped, fitted, model_of
 from modelbay_gateway.ollama.encode import vectors
 from modelbay_gateway.ollama.names import find
 from modelbay_gateway.openai.chat import model_headers
-from modelbay_gateway.openai.encode import to_json
 from modelbay_gateway.refusal import Refused
 from modelbay_gateway.retention import allowed
 

@@ -20,7 +20,9 @@ from modelbay.models.events import (
 )
 from modelbay.models.frozen import JsonObject
 from modelbay.models.media import EmbedResult
-from modelbay_gateway.openai.encode import call_id, to_json
+from modelbay_gateway.answer import Encoder
+from modelbay_gateway.json_line import framed, to_json
+from modelbay_gateway.openai.encode import call_id
 from modelbay_gateway.refusal import Refusal, ended_badly
 
 NDJSON = b"application/x-ndjson"
@@ -101,7 +103,7 @@ def _output_s(usage: Usage | None, timings: Timings) -> float | None:
 # --- streams --------------------------------------------------------------------------------------
 
 
-class LineEncoder:
+class LineEncoder(Encoder):
     """Events to lines. Calls come whole, each in a line of its own.
 
     Args:
@@ -126,7 +128,7 @@ class LineEncoder:
         self._open = b'",' + before[1:]
         self._close = after[:-1] + b',"done":false}\n'
         # Clients read every line as JSON, so what keeps a connection alive is an empty piece.
-        self.heartbeat = self._text("")
+        self.heartbeat = self._lines(("",))
 
     def begin(self) -> bytes:
         return b""
@@ -135,7 +137,7 @@ class LineEncoder:
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
                 self._watch.piece()
-                return self._text(text) if text else b""
+                return self._lines((text,)) if text else b""
             case ReasoningDelta(text=text):
                 self._watch.piece()
                 return self._line(thinking=text) if text else b""
@@ -159,10 +161,14 @@ class LineEncoder:
     def fail(self, refusal: Refusal) -> bytes:
         return refuse(refusal) + b"\n"
 
-    def _text(self, text: str) -> bytes:
-        """A line of text alone: most lines are."""
+    def encode_texts(self, pieces: Sequence[str]) -> bytes:
+        self._watch.piece()
+        return self._lines(pieces)
+
+    def _lines(self, pieces: Sequence[str]) -> bytes:
+        """Lines of text alone: most lines are."""
         created_at = stamp(self._wall_clock()).encode()
-        return self._head + created_at + self._open + to_json(text) + self._close
+        return framed(self._head + created_at + self._open, pieces, self._close)
 
     def _line(self, *, thinking: str = "", calls: Sequence[JsonObject] = ()) -> bytes:
         body = {

@@ -13,10 +13,10 @@ from modelbay.refs import ModelRef
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.fields import parse
+from modelbay_gateway.json_line import to_json
 from modelbay_gateway.ollama.decode import model_of
 from modelbay_gateway.ollama.encode import stamp
 from modelbay_gateway.ollama.names import known
-from modelbay_gateway.openai.encode import to_json
 
 # Programs look at it before they use what an older server lacked: the version spoken here.
 VERSION = "0.33.0"

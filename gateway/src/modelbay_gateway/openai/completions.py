@@ -16,10 +16,11 @@ from modelbay.models.events import (
 )
 from modelbay.models.frozen import JsonObject
 from modelbay.models.media import CompleteRequest
-from modelbay_gateway.answer import Answer, Failed
+from modelbay_gateway.answer import Answer, Encoder, Failed
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.fields import Fields, made, parse, unsupported, wrong
+from modelbay_gateway.json_line import to_json
 from modelbay_gateway.openai.chat import model_headers
 from modelbay_gateway.openai.decode import asks_for_usage, dropped, own_fields, refuse_several
 from modelbay_gateway.openai.encode import (
@@ -31,7 +32,6 @@ from modelbay_gateway.openai.encode import (
     own_of,
     refuse,
     status_comment,
-    to_json,
     usage_of,
 )
 from modelbay_gateway.own.reading import asked_conversation
@@ -110,7 +110,7 @@ def _prompt(fields: Fields) -> str:
     return raw[0]
 
 
-class CompletionEncoder:
+class CompletionEncoder(Encoder):
     """Events to chunks of a text completion."""
 
     content_type = EVENT_STREAM

@@ -4,7 +4,6 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 
-import msgspec
 from pydantic import JsonValue
 
 from modelbay.models.chat import ChatResult
@@ -23,6 +22,8 @@ from modelbay.models.events import (
     Usage,
 )
 from modelbay.models.frozen import JsonObject
+from modelbay_gateway.answer import Encoder
+from modelbay_gateway.json_line import framed, to_json
 from modelbay_gateway.refusal import Refusal, ended_badly
 from modelbay_gateway.style import ReasoningField
 
@@ -42,35 +43,6 @@ _FINISH: dict[FinishReason, str] = {
 }
 # What a plugin writes when its server gave no id: the same in every turn, so not unique.
 _COUNTED_ID = re.compile(r"(call_?)?[0-9]{0,4}")
-
-_encode = msgspec.json.Encoder().encode
-
-
-def to_json(value: object) -> bytes:
-    """JSON on one line. Line separators of Unicode are escaped: some clients split lines there."""
-    try:
-        data = _encode(value)
-    except UnicodeEncodeError:  # half of a surrogate pair, from a server that cut one in two
-        data = _encode(_mended(value))
-    if b"\xe2\x80" in data or b"\xc2\x85" in data:
-        data = (
-            data.replace(b"\xe2\x80\xa8", b"\\u2028")
-            .replace(b"\xe2\x80\xa9", b"\\u2029")
-            .replace(b"\xc2\x85", b"\\u0085")
-        )
-    return data
-
-
-def _mended(value: object) -> object:
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode()
-        case dict():
-            return {_mended(key): _mended(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_mended(inner) for inner in value]
-        case _:
-            return value
 
 
 def new_id(prefix: str) -> str:
@@ -221,7 +193,7 @@ class _OpenCall:
         self.sent = 0
 
 
-class ChatEncoder:
+class ChatEncoder(Encoder):
     """Events to chunks: the role first, every call's id and name once, one finish, ``[DONE]``.
 
     Args:
@@ -268,16 +240,14 @@ class ChatEncoder:
     def begin(self) -> bytes:
         return self._delta + b'"role":"assistant","content":""' + self._tail
 
+    def encode_texts(self, pieces: Sequence[str]) -> bytes:
+        closed = self._end_of_thought() if self._is_thinking else b""
+        return closed + framed(self._content, pieces, self._tail)
+
     def encode(self, event: StreamEvent) -> bytes:
-        if type(event) is TextDelta:  # nearly all of them
-            text = event.text
-            if not text:
-                return b""
-            piece = _encode(text) if text.isascii() else to_json(text)
-            if self._is_thinking:
-                return self._end_of_thought() + self._content + piece + self._tail
-            return self._content + piece + self._tail
         match event:
+            case TextDelta(text=text):
+                return self.encode_texts((text,)) if text else b""
             case ReasoningDelta(text=text):
                 return self._thought(text) if text else b""
             case RefusalDelta(text=text):

@@ -11,7 +11,8 @@ from modelbay.models.chat import NamedTool, Tool
 from modelbay.models.events import FinishReason, Notice, ToolCall
 from modelbay.models.frozen import JsonObject
 from modelbay_gateway.fields import Fields, made, unsupported, wrong
-from modelbay_gateway.openai.encode import ChatEncoder, to_json
+from modelbay_gateway.json_line import to_json
+from modelbay_gateway.openai.encode import ChatEncoder
 
 _ONE = Notice(
     "dropped_call", "the model called several functions, and an answer of this form holds one"

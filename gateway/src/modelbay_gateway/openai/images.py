@@ -7,9 +7,9 @@ from modelbay.models.media import ImageRequest, ImageResult
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.fields import made, parse, unsupported
+from modelbay_gateway.json_line import to_json
 from modelbay_gateway.openai.chat import model_headers
 from modelbay_gateway.openai.decode import own_fields
-from modelbay_gateway.openai.encode import to_json
 from modelbay_gateway.refusal import Refused
 from modelbay_gateway.retention import allowed
 

@@ -4,7 +4,7 @@ from modelbay.models.catalog import ModelInfo
 from modelbay.models.frozen import JsonObject
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
-from modelbay_gateway.openai.encode import to_json
+from modelbay_gateway.json_line import to_json
 
 _CAPABILITIES = (
     "tools",

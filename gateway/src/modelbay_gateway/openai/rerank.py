@@ -7,9 +7,10 @@ from modelbay.models.media import RerankRequest, RerankResult
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call
 from modelbay_gateway.fields import Fields, made, parse
+from modelbay_gateway.json_line import to_json
 from modelbay_gateway.openai.chat import model_headers
 from modelbay_gateway.openai.decode import own_fields
-from modelbay_gateway.openai.encode import new_id, to_json
+from modelbay_gateway.openai.encode import new_id
 from modelbay_gateway.retention import allowed
 
 

@@ -3,8 +3,8 @@
 import msgspec
 
 from modelbay.models.frozen import Frozen
+from modelbay_gateway.json_line import to_json
 from modelbay_gateway.openai import encode
-from modelbay_gateway.openai.encode import to_json
 from modelbay_gateway.refusal import Refusal
 
 

@@ -14,10 +14,11 @@ from modelbay.host.streams import EventStream
 from modelbay.models.catalog import CatalogChange
 from modelbay.models.events import StreamEvent
 from modelbay.models.frozen import Frozen
-from modelbay_gateway.answer import Answer
+from modelbay_gateway.answer import Answer, Encoder
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call, ended
-from modelbay_gateway.openai.encode import EVENT_STREAM, KEEP_ALIVE, to_json
+from modelbay_gateway.json_line import to_json
+from modelbay_gateway.openai.encode import EVENT_STREAM, KEEP_ALIVE
 from modelbay_gateway.own.envelope import ErrorBody, refuse
 from modelbay_gateway.own.kept_settings import KeptSettings
 from modelbay_gateway.refusal import Refusal
@@ -48,7 +49,7 @@ class FailureEvent(Frozen):
     error: ErrorBody
 
 
-class _Encoder:
+class _Encoder(Encoder):
     """Events of any pydantic type, as the gateway's answers want them."""
 
     content_type = EVENT_STREAM

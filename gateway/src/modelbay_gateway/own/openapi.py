@@ -11,7 +11,7 @@ from modelbay.models.frozen import JsonObject
 from modelbay_gateway.bay import Bay
 from modelbay_gateway.call import Call, Endpoint
 from modelbay_gateway.front import OPEN, VERSION
-from modelbay_gateway.openai.encode import to_json
+from modelbay_gateway.json_line import to_json
 from modelbay_gateway.own import protocols
 from modelbay_gateway.own.envelope import ErrorResponse
 from modelbay_gateway.own.operation import Operation

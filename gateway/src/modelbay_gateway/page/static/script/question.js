@@ -30,17 +30,22 @@ export function opened(form, properties, no, result) {
   document.body.append(dialog);
   return new Promise((resolve) => {
     let answer = null;
-    no.addEventListener("click", () => dialog.close());
-    form.addEventListener("submit", (event) => {
-      event.preventDefault(); // the policy of this page lets no form go anywhere
-      answer = result();
+    // All in the task that closes it: nobody comes between that and the focus that is handed on.
+    const end = () => {
+      if (!dialog.isConnected) return;
       dialog.close();
-    });
-    dialog.addEventListener("close", () => {
       dialog.remove();
       if (before?.isConnected) before.focus();
       resolve(answer);
+    };
+    no.addEventListener("click", end);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault(); // the policy of this page lets no form go anywhere
+      answer = result();
+      end();
     });
+    dialog.addEventListener("cancel", end);
+    dialog.addEventListener("close", end); // however else a browser may close it
     dialog.showModal();
     (form.querySelector("input, textarea") ?? no).focus();
   });
