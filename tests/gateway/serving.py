@@ -1,6 +1,7 @@
 """A gateway on a real socket, in a thread of its own, for clients of every sort."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -73,7 +74,8 @@ class Served:
 
     def stop(self) -> None:
         """As Ctrl-C does, and wait for the end."""
-        self.loop.call_soon_threadsafe(setattr, self.server, "should_exit", True)
+        with contextlib.suppress(RuntimeError):  # its loop is closed: a test has stopped it before
+            self.loop.call_soon_threadsafe(setattr, self.server, "should_exit", True)
         self._thread.join(WAIT_S)
         assert not self._thread.is_alive()
         if self._failure is not None:

@@ -1,6 +1,7 @@
 """Mirrors modelbay_gateway/server.py; draining is in test_answer.py, limits in test_security.py."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 
@@ -154,6 +155,23 @@ def test_one_connection_too_many_is_refused_and_the_others_go_on(start: Start) -
         for connection in (first, second):
             connection.sendall(GET)
             assert healthy(connection)
+
+
+def test_an_answer_that_ends_its_connection_goes_out_whole_beside_others(start: Start) -> None:
+    served = start(desk(acme()))
+    last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+    with contextlib.ExitStack() as stack:
+        connections = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=30))
+            for _ in range(8)
+        ]
+        for connection in connections:
+            connection.sendall(GET + last)
+        answers = [rest(connection) for connection in connections]
+
+    assert [answer.count(b"HTTP/1.1 200 ") for answer in answers] == [2] * 8
+    assert [answer.count(b'"version":"0.1.0"}') for answer in answers] == [2] * 8
 
 
 def test_a_body_that_nobody_wanted_is_not_read_without_end(start: Start) -> None:

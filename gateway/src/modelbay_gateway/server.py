@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from modelbay.errors import ConfigError
+from modelbay.outbox import Outbox
 from modelbay_gateway.app import Gateway
 from modelbay_gateway.limits import Limits
 from modelbay_gateway.presence import PRESENCE, Presence
@@ -137,6 +138,8 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
     The parser itself collects a head of any length, and waits for one for ever.
     """
 
+    outbox = Outbox()
+
     class Limited(HttpToolsProtocol):
         _heads = 0  # how many have begun
         _size = 0  # of the one that has not ended
@@ -193,7 +196,7 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
             self._is_open = False
             self.scope[PRESENCE] = self._presence  # type: ignore[literal-required] # one of ours
             super().on_headers_complete()
-            self.cycle.transport = _Outgoing(self.transport, self._end)
+            self.cycle.transport = _Outgoing(self._write, self.transport, self._end)
             if 0 < len(self.pipeline) <= PIPELINED:
                 self.flow.resume_reading()  # else nobody would see the client go
             if _announced(self.headers) > limits.body_bytes:
@@ -206,7 +209,7 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
             if self.cycle.response_complete:  # nobody reads it; a short rest is let pass
                 self._unwanted += len(body)
                 if self._unwanted > LET_PASS_BYTES:
-                    self.transport.close()
+                    self._close()
             super().on_body(body)
 
         def on_message_complete(self) -> None:
@@ -217,7 +220,7 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
                 self._stop_waiting()
             super().on_message_complete()
             if self._is_last:
-                self.transport.close()
+                self._close()
 
         def on_response_complete(self) -> None:
             # Uvicorn's own makes a timer for each request.
@@ -230,12 +233,25 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
             elif self._is_between and not self._is_last:
                 self._wait(KEEP_ALIVE_S)
 
+        def shutdown(self) -> None:
+            outbox.flush()
+            super().shutdown()
+
+        def _write(self, data: bytes) -> None:
+            if not self.transport.is_closing():
+                outbox.write(self.transport, data, now=len(self.tasks) <= 1)
+
+        def _close(self) -> None:
+            outbox.flush()
+            self.transport.close()
+
         def _end(self) -> None:
             """Close once the body has been read: closed before, the answer is lost on its way."""
             if self._is_between or not self.transport.can_write_eof():
-                self.transport.close()
+                self._close()
                 return
             self._is_last = True
+            outbox.flush()
             self.transport.write_eof()
             self._wait(limits.head_s)
 
@@ -277,7 +293,7 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
             if self.flow.read_paused:  # it is not the client who keeps us waiting
                 self._wait(self._wait_s)
             elif self._is_between or self._is_answering():
-                self.transport.close()
+                self._close()
             else:
                 self._refuse(408, "request_timeout", "the request did not come to its end")
                 if cycle is not None and not self._is_open:
@@ -300,7 +316,7 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
 
         def send_400_response(self, msg: str) -> None:
             if self._is_last or self._is_answering():
-                self.transport.close()
+                self._close()
             else:
                 self._refuse(400, "invalid_request", msg)
 
@@ -317,6 +333,7 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
                 f"x-request-id: {uuid.uuid4().hex}\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             )
+            outbox.flush()
             self.transport.write(head.encode() + body)
             self.transport.close()
 
@@ -330,7 +347,13 @@ class _Outgoing(asyncio.Transport):
     most here. The end of the connection is somebody else's word.
     """
 
-    def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        transport: asyncio.Transport,
+        end: Callable[[], None],
+    ) -> None:
+        self._write = write
         self._transport = transport
         self._end = end
         self._head: bytes | None = None
@@ -354,8 +377,8 @@ class _Outgoing(asyncio.Transport):
         """Send what waits, and this."""
         head, self._head = self._head, None
         data = more if head is None else head + more
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
+        if data:
+            self._write(data)
 
 
 def _announced(headers: list[tuple[bytes, bytes]]) -> int:

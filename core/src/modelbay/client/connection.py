@@ -12,6 +12,8 @@ from typing import cast
 
 import httptools
 
+from modelbay.outbox import Outbox
+
 HEAD_LIMIT = 64 * 1024  # bytes of an answer's head; also of 1xx answers before it, and of trailers
 BUFFER_LIMIT = 256 * 1024  # bytes of body that may wait for the caller
 _SENDABLE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -100,12 +102,14 @@ class Connection(asyncio.Protocol):
 
     # --- out -------------------------------------------------------------------------------------
 
-    async def send(self, method: str, head: bytes, content: bytes | None) -> None:
+    async def send(
+        self, method: str, head: bytes, content: bytes | None, outbox: Outbox, *, now: bool
+    ) -> None:
         """Write a request; waits while the server takes its time reading it."""
         self._reset(method)
         transport = self.transport
         assert transport is not None  # connected before it is handed out
-        transport.write(head if content is None else head + content)
+        outbox.write(transport, head if content is None else head + content, now=now)
         if self._drained is not None:
             await self._drained
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 from modelbay.client.connection import Connection, ConnectionBrokenError, request_head
+from modelbay.outbox import Outbox
 
 CONNECT_S = 5.0
 # Some servers close an idle connection after 5 s; ours must be gone before that.
@@ -114,6 +115,7 @@ class Pool:
         self.joined = True
         self._idle: dict[Origin, list[Connection]] = {}
         self._open: set[Connection] = set()
+        self._outbox = Outbox()
         self._timer: asyncio.TimerHandle | None = None
 
     async def request(
@@ -140,7 +142,7 @@ class Pool:
             if connection is None:
                 connection, reused = await self._connect(origin), False
             try:
-                await connection.send(method, head, content)
+                await connection.send(method, head, content, self._outbox, now=self._is_alone)
                 while not connection.status:
                     if connection.broken is not None:
                         raise connection.broken
@@ -154,6 +156,11 @@ class Pool:
                 connection.close()
                 raise
             return Answer(self, origin, connection)
+
+    @property
+    def _is_alone(self) -> bool:
+        """One connection at most is in use."""
+        return len(self._open) - sum(map(len, self._idle.values())) <= 1
 
     def _take(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)
