@@ -5,6 +5,7 @@ from modelbay.wire.lines import LINE_LIMIT, LineDecoder
 
 _FIELDS = (b"data", b"event", b"id", b"retry")
 _DATA = b"data: "
+_BETWEEN = b"\n\n"  # two events
 _STRAY_LIMIT = 64 * 1024
 
 
@@ -46,14 +47,24 @@ class SSEDecoder:
             and len(chunk) <= self._limit
         ):
             return [chunk[6:-2]]
-        lines = self._lines.feed(chunk)
-        if self._data is None and not any(lines[1::2]):
-            # Many at once, each one line.
-            events = [line[6:] for line in lines[::2] if line[:6] == _DATA and line[-1:] != b"\r"]
-            if 2 * len(events) == len(lines):
-                return events
+        cut = -1 if self._data is not None else chunk.rfind(_BETWEEN)
+        if cut < 0:
+            return self._feed_lines(chunk)
+        block = self._lines.close() + chunk[:cut]
+        events = block[len(_DATA) :].split(_BETWEEN + _DATA)
+        if (
+            # Many whole events at once, as they come when a server is fast: each one line.
+            block.startswith(_DATA)
+            and block.count(b"\n") == 2 * (len(events) - 1)
+            and b"\r" not in block
+            and len(block) <= self._limit
+        ):
+            return events + self._feed_lines(chunk[cut + len(_BETWEEN) :])
+        return self._feed_lines(block + chunk[cut:])
+
+    def _feed_lines(self, chunk: bytes) -> list[bytes]:
         events = []
-        for line in lines:
+        for line in self._lines.feed(chunk):
             if line[:6] == _DATA and line[-1:] != b"\r":
                 self._add(line[6:])
             elif not line or line == b"\r":
