@@ -14,7 +14,10 @@ from gateway.serving import Served, acme, desk
 from modelbay.models.chat import ChatRequest
 from modelbay.models.events import Finish, StreamEvent, TextDelta
 from modelbay_gateway.answer import Answer
+from modelbay_gateway.call import Call
 from modelbay_gateway.presence import Listening, Presence
+
+MESSAGES = [{"role": "user", "content": "hi"}]
 
 
 class Endless:
@@ -80,6 +83,46 @@ def test_an_abandoned_request_is_freed_at_once(start: Start, stream: bool) -> No
 
     after = [sum(type(each) is kind for each in gc.get_objects()) for kind in kinds]
     assert after == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/chat/completions", {"model": "desk/m", "messages": MESSAGES}),
+        ("POST", "/v1/chat/completions", {"model": "desk/m", "messages": MESSAGES, "stream": True}),
+        ("POST", "/v1/chat/completions", {"model": "desk/gone", "messages": MESSAGES}),
+        ("POST", "/v1/chat/completions", {"messages": "hi"}),
+        ("POST", "/v1/messages", {"model": "desk/m", "max_tokens": 9, "messages": MESSAGES}),
+        ("POST", "/api/chat", {"model": "desk/m", "messages": MESSAGES}),
+        ("GET", "/v1/models", None),
+        ("GET", "/nowhere", None),
+    ],
+)
+@pytest.mark.usefixtures("uncollected")
+def test_an_answered_request_is_freed_at_once(
+    start: Start, method: str, path: str, body: object
+) -> None:
+    served = start(desk(acme()))
+    content = b"" if body is None else json.dumps(body).encode()
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30) as client:
+
+        def ask(end: bytes = b"") -> None:
+            client.sendall(head.encode() + end + b"\r\n" + content)
+            assert client.recv(65536).startswith(b"HTTP/1.1 ")
+            served.ask(at_rest(served))
+
+        ask()  # what is made once for all stays
+        served.ask(asyncio.sleep(0))
+        before = sum(type(each) is Call for each in gc.get_objects())
+        for _ in range(5):
+            ask()
+        ask(b"Connection: close\r\n")
+        while client.recv(65536):
+            pass
+    served.ask(asyncio.sleep(0))
+
+    assert sum(type(each) is Call for each in gc.get_objects()) == before
 
 
 @pytest.mark.parametrize("stream", [False, True])

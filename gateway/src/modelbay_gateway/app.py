@@ -144,6 +144,8 @@ class Gateway:
                 log.exception("request %s failed after its answer had begun", request_id)
                 raise  # the connection is cut: the only honest end that is left
             await self._refuse(call, surface, refusal)
+        finally:
+            del scope["modelbay.call"]  # the two hold each other, and would wait for a collection
 
     async def _refuse(self, call: Call, surface: Surface, refusal: Refusal) -> None:
         headers: list[Header] = [*refusal.headers, *surface.headers(refusal)]
