@@ -68,6 +68,7 @@ MAY_IMPORT = {
     "refs.py": ("errors",),
     "models": ("refs", "errors"),
     "closing.py": (),
+    "outbox.py": (),
     "redaction": (),
     "deadline.py": ("errors",),
     "dsn.py": ("errors", "models"),
@@ -80,7 +81,7 @@ MAY_IMPORT = {
     "context.py": ("errors", "models", "config", "wire", "redaction"),
     "hookspecs.py": ("context", "models"),
     "wire": ("errors", "models", "redaction"),
-    "client": ("errors", "models", "wire", "context", "deadline", "closing"),
+    "client": ("errors", "models", "wire", "context", "deadline", "closing", "outbox"),
     "state": ("errors", "refs", "models"),
     "host": (
         "client",
