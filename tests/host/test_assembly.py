@@ -1,12 +1,16 @@
 """Mirrors modelbay/host/assembly.py: what is put together once is what each alone would be."""
 
+import contextlib
+import gc
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelbay.host.assembly import assemble
+from modelbay.host.assembly import Assembly, assemble, assemble_all
 from modelbay.host.backend import Backend
 from modelbay.host.handles import ProviderHandle
 from modelbay.host.ledger import Ledger
@@ -14,7 +18,7 @@ from modelbay.models.capabilities import CapabilityTable, Facts, Measurement, Ta
 from modelbay.models.catalog import DiscoveredModel, DiscoveredModels, ModelInfo
 from modelbay.refs import ModelRef
 from modelbay.resolve import Resolver
-from pretend import context, manager, plugin
+from pretend import Records, context, manager, plugin
 
 TABLE = CapabilityTable(
     rows=(
@@ -103,3 +107,84 @@ def test_a_measurement_counts_for_its_own_model_alone(tmp_path: Path) -> None:
         "live",
     ]
     assert infos[1:] == each_alone(handle(), found)[1:]
+
+
+# --- put together when they are wanted ------------------------------------------------------------
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(SAID)))
+def test_what_is_put_together_later_is_what_it_would_have_been_at_once(
+    listed: dict[str, DiscoveredModel],
+) -> None:
+    held, found = handle(a=Facts(tools=True)), DiscoveredModels(listed, listed.values())
+
+    assembly = Assembly(held, found, None)
+
+    assert assembly.is_waiting is bool(listed)
+    assert assembly.models() == assemble(held, found, None)
+    assert not assembly.is_waiting
+    assert assembly.models() is assembly.models()
+
+
+def test_in_one_go_only_those_are_put_together_that_wait() -> None:
+    seen, new = (Assembly(handle(), DiscoveredModels.of(SAID[:1]), None) for _ in range(2))
+    before = seen.models()
+
+    assemble_all([seen, new])
+
+    assert seen.models() is before
+    assert new.models() == before
+    assert not new.is_waiting
+
+
+class Watched(Ledger):
+    """Notes whether the collector is at work while models are put together."""
+
+    def __init__(self, folder: Path, *, raises: BaseException | None = None) -> None:
+        super().__init__(folder)
+        self.collects: list[bool] = []
+        self.raises = raises
+
+    @property
+    def is_empty(self) -> bool:
+        self.collects.append(gc.isenabled())
+        if self.raises is not None:
+            raise self.raises
+        return True
+
+
+@pytest.fixture(params=[True, False])
+def collects(request: pytest.FixtureRequest) -> Iterator[bool]:
+    was = gc.isenabled()
+    (gc.enable if request.param else gc.disable)()
+    yield request.param
+    (gc.enable if was else gc.disable)()
+
+
+@pytest.mark.parametrize("raises", [None, KeyboardInterrupt(), ValueError()])
+def test_the_collector_rests_meanwhile_and_is_left_as_it_was(
+    tmp_path: Path, collects: bool, raises: BaseException | None
+) -> None:
+    ledger = Watched(tmp_path, raises=raises)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        assemble_all([Assembly(handle(), DiscoveredModels.of(SAID[:1]), ledger)])
+
+    assert ledger.collects == [False]
+    assert gc.isenabled() is collects
+
+
+def test_one_list_that_cannot_be_put_together_costs_nobody_elses() -> None:
+    records = Records()
+    log = logging.getLogger("modelbay")
+    log.addHandler(records)
+    odd = DiscoveredModel.model_construct(wire_id="x", facts=None)
+    broken, good = (
+        Assembly(handle(), DiscoveredModels.of([model]), None) for model in (odd, SAID[0])
+    )
+
+    assemble_all([broken, good])
+
+    log.removeHandler(records)
+    assert [[info.wire_id for info in one.models()] for one in (broken, good)] == [[], ["x"]]
+    assert records.lines == ["WARNING the models of provider 'desk' cannot be put together"]

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +21,8 @@ from modelbay.errors import (
     UnknownProviderError,
     WrongServerError,
 )
+from modelbay.host import assembly
+from modelbay.host.assembly import assemble
 from modelbay.host.backend import Backend
 from modelbay.host.handles import ProviderHandle
 from modelbay.host.ledger import Ledger
@@ -26,8 +30,10 @@ from modelbay.host.list_cache import ListCache
 from modelbay.host.registry import Registry
 from modelbay.models.capabilities import Facts, Measurement
 from modelbay.models.catalog import (
+    CatalogChange,
     DiscoveredModel,
     DiscoveredModels,
+    ModelInfo,
     Problem,
     ProviderEntry,
 )
@@ -183,6 +189,81 @@ async def test_what_is_measured_of_one_model_is_said_of_no_other(tmp_path: Path)
     assert [held.discovered(model) for model in after] == list(found)
     assert held.find("desk/b") is after[1]
     assert held.find("desk/alias") is after[0]
+
+
+async def test_whoever_watches_is_told_of_a_measurement_though_nobody_had_read_the_list(
+    tmp_path: Path,
+) -> None:
+    held = registry(handle("desk", Server(lists("a", "b"))), ledger=Ledger(tmp_path))
+    await held.refresh(force=False)
+    model = held.models_of("desk")[1]
+    await held.refresh(force=True)
+    told: list[CatalogChange] = []
+    held.listener = told.extend
+
+    held.note(model, [Measurement(field="tools", value=True, evidence="asked", at=1.0)])
+
+    assert told == [CatalogChange(type="changed", provider_id="desk", id="desk/b", state="unknown")]
+
+
+@pytest.fixture
+def put_together(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The providers whose models were put together, in turn."""
+    ids: list[str] = []
+
+    def noted(
+        handle: ProviderHandle, found: DiscoveredModels, ledger: Ledger | None
+    ) -> tuple[ModelInfo, ...]:
+        ids.append(handle.id)
+        return assemble(handle, found, ledger)
+
+    monkeypatch.setattr(assembly, "assemble", noted)
+    return ids
+
+
+async def test_models_are_put_together_for_whoever_reads_them_and_once(
+    put_together: list[str],
+) -> None:
+    held = registry(handle("desk", Server()), handle("lab", Server()))
+
+    await held.refresh(force=False)
+    assert put_together == []
+
+    model = held.find("lab/m")
+    assert put_together == ["lab"]
+
+    first, again = held.catalog, held.catalog
+    assert put_together == ["lab", "desk"]
+    assert [
+        a.models is b.models for a, b in zip(first.providers, again.providers, strict=True)
+    ] == [
+        True,
+        True,
+    ]
+    assert first.providers[1].models == (model,)
+
+
+async def test_while_a_slow_one_is_waited_for_the_others_models_are_put_together(
+    put_together: list[str],
+) -> None:
+    held = registry(handle("desk", Server()), handle("lab", Server(hang())))
+
+    await held.refresh(force=False)
+
+    assert put_together == ["desk"]
+    assert shown(held) == {"desk": ("ok", ["desk/m"]), "lab": ("down", [])}
+    assert put_together == ["desk"]
+
+
+async def test_a_catalogue_is_the_same_after_a_journey() -> None:
+    held = registry(handle("desk", Server(lists("a", "b"))), handle("lab", Server(hang())))
+    await held.refresh(force=False)
+    catalog = held.catalog
+
+    assert pickle.loads(pickle.dumps(catalog)) == catalog
+    assert catalog.model_copy(deep=True) == catalog
+    listed = json.loads(catalog.model_dump_json())["providers"][0]["models"]
+    assert [model["id"] for model in listed] == ["desk/a", "desk/b"]
 
 
 async def test_a_model_that_is_listed_no_more_is_found_no_more() -> None:

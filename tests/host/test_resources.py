@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import httpx2 as httpx
@@ -162,6 +164,22 @@ async def test_hosts_named_by_no_proxy_are_not_proxied() -> None:
             with pytest.raises(httpx.ConnectError):
                 await client.get("http://model-box.invalid/x")
         assert proxy.requests == []
+
+
+def test_without_a_proxy_the_library_that_knows_exceptions_is_not_imported() -> None:
+    program = """
+import sys
+from modelbay.host.proxies import Proxies
+from modelbay.host.resources import HostResources
+none, one = Proxies({}), Proxies({"http_proxy": "http://proxy"})
+print(none.of("http", "box"), one.of("http", "localhost"), "urllib.request" in sys.modules)
+print(one.of("http", "box"), "urllib.request" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "  False\nhttp://proxy True\n"
 
 
 # --- work, callbacks, the clock -------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """Mirrors modelbay/redaction/looks.py and names.py: what is secret goes, all other text stays."""
 
 import json
+import re
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelbay.redaction import blot, find_looks, is_secret_name, without_keys, without_looks
+from modelbay.redaction import blot, find_looks, is_secret_name, looks, without_keys, without_looks
 
 PEM = (
     "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nMIIEow+/=\n"
@@ -34,6 +35,67 @@ KEYS = [
 def test_a_well_known_key_goes_wherever_it_stands(key: str, place: str) -> None:
     assert without_keys(place.format(key)) == place.format("***")
     assert without_looks(place.format(key)) == place.format("***")
+
+
+SHORTEST = [
+    "sk-or-abcdefgh",
+    "sk-abcdefghijk1",
+    "csk-abcdefghijk1",
+    "pk_1abcdefghijk",
+    "rk_1abcdefghijk",
+    "xai-abcdefghijklmno1",
+    "nvapi-abcdefghijklmno1",
+    "pplx-abcdefghijklmno1",
+    "tvly-abcdefghijklmno1",
+    "tgp_v1_abcdefghijklmno1",
+    "gsk_abcdefghijklmnop",
+    "hf_abcdefghijklmno1",
+    "AIzaabcdefghijklmnopqrst",
+    "r8_abcdefghijklmnopqrs1",
+    "gho_abcdefghijklmnop",
+    "github_pat_abcdefghijklmnop",
+    "glrt-abcdefgh",
+    "xoxa-abcdefg1",
+    "xapp-1-abcdefgh",
+    "AKIA0123456789AB",
+    "ya29.abcdefghijklmnop",
+    "GOCSPX-abcdefghijklmnop",
+    "npm_abcdefghijklmnopqrstuvwxyzabcd",
+    "pypi-AgEabcdefghijklmnopqrst",
+    "dop_v1_0123456789abcdef0123456789abcdef",
+    "SG.abcdefghijklmnop.abcdefghijklmnop",
+    "eyJabcdefgh.abcd.",
+    "-----BEGIN PRIVATE KEY-----",
+]
+
+
+def test_the_shortest_of_each_sort_goes_as_any_other() -> None:
+    tried = {sort for sort in looks._KEYS if any(re.fullmatch(sort, key) for key in SHORTEST)}
+
+    assert tried == set(looks._KEYS)
+    assert [without_keys(f"is {key}") for key in SHORTEST] == ["is ***"] * len(SHORTEST)
+    assert without_keys("Bearer abcdefghijk1") == "Bearer ***"
+    assert without_keys("Basic abcdefghijk=") == "Basic ***"
+    assert without_keys("a://:b@c") == "a://:***@c"
+
+
+@given(
+    st.lists(st.sampled_from([*SHORTEST, "Bearer ", "://a:b@c", "://", "@", ":", " ", "abc", "1"]))
+)
+def test_what_is_not_looked_through_holds_nothing(parts: list[str]) -> None:
+    data = "".join(parts).encode()
+
+    found = [m.span() for pattern in looks._keys() for m in pattern.finditer(data)]
+
+    assert not found or looks._ALL_HOLD_ONE.search(data)
+
+
+def test_for_words_no_pattern_is_compiled() -> None:
+    looks._keys.cache_clear()
+
+    assert without_keys("busy: http://box:8080 refused") == "busy: http://box:8080 refused"
+
+    assert looks._keys.cache_info().misses == 0
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -1,17 +1,72 @@
 """Models as callers see them, of what a plugin lists, what is known and what was measured."""
 
-from collections.abc import Hashable
+import gc
+import logging
+from collections.abc import Hashable, Iterable
 
 from modelbay.host.handles import ProviderHandle
 from modelbay.host.ledger import Ledger
 from modelbay.models.catalog import DiscoveredModel, DiscoveredModels, ModelInfo
 from modelbay.refs import ModelRef
 
+log = logging.getLogger("modelbay")
+
 # What a ref's own __init__ does, in half the time, which counts in lists of thousands.
 _new_ref = ModelRef.__new__
 _set_provider_id, _set_wire_id, _set_is_bare = (
     ModelRef.__dict__[name].__set__ for name in ("provider_id", "wire_id", "is_legacy_bare")
 )
+
+
+class Assembly:
+    """The models of a list, put together when somebody first wants to see them.
+
+    Most lists are replaced by the next look before anybody has read them.
+    """
+
+    __slots__ = ("_found", "_handle", "_ledger", "_models")
+
+    def __init__(
+        self, handle: ProviderHandle, found: DiscoveredModels, ledger: Ledger | None
+    ) -> None:
+        self._handle = handle
+        self._found = found
+        self._ledger = ledger
+        self._models: tuple[ModelInfo, ...] | None = None if found else ()
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The same ones each time; none if the plugin made models of what no model is made of."""
+        if self._models is None:
+            try:
+                self._models = assemble(self._handle, self._found, self._ledger)
+            except Exception:  # other providers' models are listed all the same
+                log.warning(
+                    "the models of provider '%s' cannot be put together",
+                    self._handle.id,
+                    exc_info=True,
+                )
+                self._models = ()
+        return self._models
+
+    @property
+    def is_waiting(self) -> bool:
+        """Nobody has wanted to see any yet."""
+        return self._models is None
+
+
+def assemble_all(assemblies: Iterable[Assembly]) -> None:
+    """Put together those that wait, in one go."""
+    waiting = [one for one in assemblies if one.is_waiting]
+    # All of it is kept: to look for garbage among it takes longer than to make it.
+    pauses = bool(waiting) and gc.isenabled()
+    if pauses:
+        gc.disable()
+    try:
+        for one in waiting:
+            one.models()
+    finally:
+        if pauses:
+            gc.enable()
 
 
 def assemble(
@@ -48,7 +103,10 @@ def assemble(
                 every.append(values)
                 continue
             values = known
-        every.append({**values, "ref": ref, "name": name or wire_id})
+        another = values.copy()
+        another["ref"] = ref
+        another["name"] = name or wire_id
+        every.append(another)
     return tuple(ModelInfo.assembled_all(every))
 
 

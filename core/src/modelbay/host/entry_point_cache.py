@@ -60,8 +60,10 @@ class _Reading:
         self._places: list[str] = []
         for dist in distributions:
             folder = folder_of(dist)
-            files = _READ if folder in ours else _READ[:1]
-            self._places += [str(folder), *(f"{folder}/{name}" for name in files)]
+            names = _READ if folder in ours else _READ[:1]
+            files = [f"{folder}/{name}" for name in names]
+            # What is missing does not come without a change of the folder.
+            self._places += [str(folder), *filter(_state, files)]
         self._states: list[_State] | None = [_state(place) for place in self._places]
         seen = [at for at in (*self._states, *self._listed) if isinstance(at, tuple)]
         settled = all(at[2] < began - SETTLED_NS for at in seen)

@@ -1,7 +1,6 @@
 """Which proxy an address goes through, by the variables everybody knows."""
 
 import ipaddress
-import urllib.request
 from collections.abc import Mapping
 
 
@@ -26,6 +25,8 @@ class Proxies:
         proxy = self._urls.get(scheme, "")
         if not proxy or is_loopback(host):
             return ""
+        import urllib.request  # takes long, and few have a proxy
+
         bypass = urllib.request.proxy_bypass_environment(  # type: ignore[attr-defined]
             host, self._urls
         )

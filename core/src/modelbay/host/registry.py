@@ -18,7 +18,7 @@ from modelbay.errors import (
     WrongServerError,
     from_code,
 )
-from modelbay.host.assembly import assemble
+from modelbay.host.assembly import Assembly, assemble_all
 from modelbay.host.handles import ProviderHandle
 from modelbay.host.ledger import Ledger
 from modelbay.host.list_cache import ListCache
@@ -39,6 +39,7 @@ log = logging.getLogger("modelbay")
 TTL_S = 300.0
 JITTER = 0.1  # part of the TTL, so that providers read together are not all read again together
 FAILURE_TTL_S = 15.0
+MOST_ANSWER_S = 0.1  # then the lists that are in are put together, while the others are waited for
 GRACE_S = 0.1  # how long a cancelled look may take to end before it is left to itself
 
 _NOTHING = DiscoveredModels((), ())
@@ -58,15 +59,14 @@ class _Shelf:
         "problem",
         "read_at",
         "said",
-        "stand_ins",
         "status",
         "took_s",
+        "with_stand_ins",
     )
 
     def __init__(self, handle: ProviderHandle) -> None:
         self.handle = handle
-        self.models: tuple[ModelInfo, ...] = ()
-        self.stand_ins: tuple[ModelInfo, ...] = ()
+        self.models = self.with_stand_ins = Assembly(handle, _NOTHING, None)
         self.has_usable = False
         self.found = _NOTHING
         self.said: dict[str, DiscoveredModel] | None = None  # the same by name, once it is wanted
@@ -120,14 +120,15 @@ class Registry:
         self.listener: Callable[[Sequence[CatalogChange]], None] | None = None
         self._generation = 0
         self._is_alone = True  # nobody has a usable model: stand-ins are listed
-        self._listed: dict[str, tuple[ModelInfo, ...]] = dict.fromkeys(self._shelves, ())
-        self._names: dict[str, tuple[tuple[ModelInfo, ...], dict[str, ModelInfo]]] = {}
+        self._listed = {id_: shelf.models for id_, shelf in self._shelves.items()}
+        self._names: dict[str, tuple[Assembly, dict[str, ModelInfo]]] = {}
         self._statuses: dict[str, ProviderStatus] = {}
         self._merge(self._shelves.values())
 
     @property
     def catalog(self) -> Catalog:
         """All providers as known now, with their ages; never waits."""
+        assemble_all(self._listed.values())
         return Catalog.assembled(
             {
                 "providers": tuple([self._entry(shelf) for shelf in self._shelves.values()]),
@@ -139,12 +140,12 @@ class Registry:
     def find(self, composite: str) -> ModelInfo | None:
         """The listed model of this composite id or alias. The hot path: look-ups alone."""
         provider_id, _, name = composite.partition("/")  # an id holds no slash, a name may
-        models = self._listed.get(provider_id)
-        if models is None:
+        listed = self._listed.get(provider_id)
+        if listed is None:
             return None
         known = self._names.get(provider_id)
-        if known is None or known[0] is not models:
-            known = self._names[provider_id] = (models, _names(models))
+        if known is None or known[0] is not listed:
+            known = self._names[provider_id] = (listed, _names(listed.models()))
         return known[1].get(name)
 
     def handle(self, provider_id: str) -> ProviderHandle:
@@ -172,7 +173,8 @@ class Registry:
         return tuple(self._shelves)
 
     def models_of(self, provider_id: str) -> tuple[ModelInfo, ...]:
-        return self._listed.get(provider_id, ())
+        listed = self._listed.get(provider_id)
+        return () if listed is None else listed.models()
 
     def discovered(self, model: ModelInfo) -> DiscoveredModel:
         """What the plugin said of it; of a model that is not listed, its name alone."""
@@ -195,9 +197,10 @@ class Registry:
         Raises:
             ConfigError: They cannot be kept.
         """
+        shelf = self._shelves[model.ref.provider_id]
+        self._listed[shelf.handle.id].models()  # as they are before this is known
         if self._ledger is not None:
             self._ledger.write(model.ref, self.discovered(model), measurements)
-        shelf = self._shelves[model.ref.provider_id]
         self._shelve(shelf, shelf.found)
         self._merge([shelf])
 
@@ -238,8 +241,12 @@ class Registry:
                 shelf.flight = self._spawn(self._fly(shelf))
             if shelf.flight is not None:
                 flights.append(shelf.flight)
-        if flights:
-            await asyncio.wait(flights)
+        if not flights:
+            return
+        _, late = await asyncio.wait(flights, timeout=MOST_ANSWER_S)
+        if late:
+            assemble_all(self._listed.values())  # nobody has to wait for that afterwards
+            await asyncio.wait(late)
 
     async def _fly(self, shelf: _Shelf) -> None:
         try:
@@ -297,15 +304,14 @@ class Registry:
         self._remember(shelf)
 
     def _shelve(self, shelf: _Shelf, found: DiscoveredModels) -> None:
-        models = assemble(shelf.handle, found, self._ledger)
         shelf.found, shelf.said = found, None
         kinds = found.distinct()
         shelf.has_usable = any(m.state != "failed" and m.origin != "stand_in" for m in kinds)
+        shelf.models = shelf.with_stand_ins = Assembly(shelf.handle, found, self._ledger)
         if any(model.origin == "stand_in" for model in kinds):
-            shelf.models = tuple(model for model in models if model.origin != "stand_in")
-            shelf.stand_ins = tuple(model for model in models if model.origin == "stand_in")
-        else:
-            shelf.models, shelf.stand_ins = models, ()
+            usual, both = _sorted_out(found)
+            shelf.models = Assembly(shelf.handle, usual, self._ledger)
+            shelf.with_stand_ins = Assembly(shelf.handle, both, self._ledger)
 
     def _restore(self, shelf: _Shelf) -> None:
         """Begin with what an earlier program knew."""
@@ -358,7 +364,7 @@ class Registry:
         listed = before.copy()
         statuses: dict[str, ProviderStatus] = {}
         for shelf in looked_at:
-            listed[shelf.handle.id] = shelf.models + (shelf.stand_ins if alone else ())
+            listed[shelf.handle.id] = shelf.with_stand_ins if alone else shelf.models
             self._names.pop(shelf.handle.id, None)
             statuses[shelf.handle.id] = shelf.status
         self._listed = listed
@@ -381,7 +387,7 @@ class Registry:
                 "kind": shelf.handle.kind,
                 "status": shelf.status,
                 "problem": _problem(shelf.problem),
-                "models": self._listed[config.id],
+                "models": self._listed[config.id].models(),
                 "age_s": None if shelf.read_at is None else max(0.0, now - shelf.read_at),
                 "took_s": shelf.took_s,
                 "next_look_s": max(0.0, shelf.next_look - now) if can_look else None,
@@ -417,14 +423,21 @@ def _names(models: tuple[ModelInfo, ...]) -> dict[str, ModelInfo]:
     return found
 
 
-def _changes(
-    before: dict[str, tuple[ModelInfo, ...]], now: dict[str, tuple[ModelInfo, ...]]
-) -> Iterable[CatalogChange]:
-    for provider_id, models in now.items():
-        if before[provider_id] is models:
+def _sorted_out(found: DiscoveredModels) -> tuple[DiscoveredModels, DiscoveredModels]:
+    """Without the stand-ins, and with them behind all others."""
+    usual: list[DiscoveredModel] = []
+    stand_ins: list[DiscoveredModel] = []
+    for model in found:
+        (stand_ins if model.origin == "stand_in" else usual).append(model)
+    return DiscoveredModels.of(usual), DiscoveredModels.of([*usual, *stand_ins])
+
+
+def _changes(before: dict[str, Assembly], now: dict[str, Assembly]) -> Iterable[CatalogChange]:
+    for provider_id, listed in now.items():
+        if before[provider_id] is listed:
             continue
-        earlier = {model.ref.wire_id: model for model in before[provider_id]}
-        for model in models:
+        earlier = {model.ref.wire_id: model for model in before[provider_id].models()}
+        for model in listed.models():
             known = earlier.pop(model.ref.wire_id, None)
             if known != model:
                 yield CatalogChange(

@@ -47,6 +47,8 @@ _SCHEME = (
     r"(?P<bearer>(?=[\w~+/-]{0,99}(?:[0-9=]|[.][\w~+/-]|[a-z][A-Z]))[\w.~+/=-]{12,})"
 )
 _CREDENTIALS = r"://[^\s/@:\"'\\<>]{0,256}:(?P<credentials>[^\s/@\"'\\<>]{1,256})(?=@)"
+# Without one of these nothing above is found, and most messages hold none.
+_ALL_HOLD_ONE = re.compile(rb"[\w.~+/=-]{12}|-----BEGIN|://[^\s/@]+@")
 _USER = r"://(?!TOKEN@)(?P<user>[^\s/@\"'\\<>]{1,512})(?=@)"  # TOKEN is what our own hints say
 
 # Sought where all letters are small. "token" alone is also what a list of probabilities is made
@@ -99,6 +101,8 @@ _IN_A_QUERY = (
 
 def find_keys(data: bytes) -> Iterator[Span]:
     """Keys that tell by themselves what they are, bearers, private keys, passwords of addresses."""
+    if not _ALL_HOLD_ONE.search(data):
+        return  # before the patterns are compiled, which takes long
     for pattern in _keys():
         for match in pattern.finditer(data):
             yield Span(*match.span(match.lastgroup or 0))
@@ -147,8 +151,9 @@ _Patterns = tuple[re.Pattern[bytes], ...]
 # Made at the first use: a program that redacts nothing should not wait for it.
 @cache
 def _keys() -> _Patterns:
-    keys = "|".join(f"{key[0]}{_BEGINS}{key[1:]}" for key in _KEYS)
-    return _compiled(f"(?:{keys}){_REST}", _PRIVATE_KEY, _SCHEME, _CREDENTIALS)
+    first = "".join(sorted({key[0] for key in _KEYS}))
+    rest = "|".join(f"(?<={key[0]}){key[1:]}" for key in _KEYS)
+    return _compiled(f"[{first}]{_BEGINS}(?:{rest}){_REST}", _PRIVATE_KEY, _SCHEME, _CREDENTIALS)
 
 
 @cache

@@ -103,7 +103,8 @@ def _model(
     for fact, value, evidence in seen.common:
         found.fact(fact, value, evidence)
     for fact in FACT_NAMES:
-        found.fact(fact, getattr(server.facts, fact), f"true of {server.title}")
+        if (value := getattr(server.facts, fact)) is not None:
+            found.fact(fact, value, f"true of {server.title}")
     if seen.only_loaded is not None:
         found.state = "loaded" if name == seen.only_loaded else "unloaded"
     elif server.listed_is_loaded and found.state == "unknown":
