@@ -30,6 +30,7 @@ def browser() -> Iterator["Browser"]:
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="the page is NOT tested: pip install playwright"
     )
+    playwright.expect.set_options(timeout=WAIT_MS)
     with playwright.sync_playwright() as started:
         # As root, which containers run as, Chromium has no sandbox of its own.
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -1,5 +1,6 @@
 """The page without a mouse, with a screen reader, on a phone, and behind a key."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from gateway.conftest import Start
 from gateway.page.bench import Bench, axe_source
 from gateway.page.conftest import Open
+from gateway.page.waiting import expect_focus, expect_value
 from gateway.serving import acme, desk
 from modelbay.state import open_store
 from modelbay_gateway.client_keys import ClientKey, digest
@@ -36,11 +38,11 @@ def faults(page: "Page") -> list[dict[str, Any]]:
     ]
 
 
-def focused(page: "Page") -> str:
-    name: str = page.evaluate(
-        "document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText"
-    )
-    return name
+def slid_in(page: "Page", side: str) -> None:
+    """Until all of this side is there, of a page that is not wide enough to have it always."""
+    from playwright.sync_api import expect
+
+    expect(page.locator(side)).to_be_in_viewport(ratio=0.98)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -60,12 +62,16 @@ def test_axe_finds_no_serious_fault(bench: Bench, open_page: Open, scheme: str, 
     assert faults(page) == []
 
     page.get_by_role("button", name="Settings of this conversation").click()
+    page.get_by_role("dialog").wait_for()
     assert faults(page) == []
     page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
     if width < 1312:
         page.locator("#current-model").click()
+        slid_in(page, "#picker")
         assert faults(page) == []
     page.locator(".row.model").first.get_by_role("button", name="More about").click()
+    page.get_by_role("menu").wait_for()
     assert faults(page) == []
 
 
@@ -76,26 +82,30 @@ def test_everything_is_done_with_the_keyboard_alone(bench: Bench, open_page: Ope
     page.locator('.row.model[data-id="llamacpp/tiny"]').wait_for()
     page.get_by_label("Filter models").focus()
     page.keyboard.type("tiny")
+    expect(page.locator(".row.model")).to_have_count(1)
     page.keyboard.press("ArrowDown")
-    assert focused(page) == "tiny"
+    expect_focus(page, "tiny")
     page.keyboard.press("ArrowRight")
-    assert focused(page) == "Favourite: llamacpp/tiny"
+    expect_focus(page, "Favourite: llamacpp/tiny")
     page.keyboard.press("Space")
     expect(page.locator(".row.favourite")).to_be_visible()
-    assert focused(page) == "Favourite: llamacpp/tiny"
+    expect_focus(page, "Favourite: llamacpp/tiny")
     page.keyboard.press("ArrowRight")
+    expect_focus(page, "More about llamacpp/tiny")
     page.keyboard.press("Enter")
-    assert focused(page) == "Use for the next turn only"
+    expect_focus(page, "Use for the next turn only")
     page.keyboard.press("ArrowDown")
-    assert focused(page) == "Answer side by side"
+    expect_focus(page, "Answer side by side")
     page.keyboard.press("Escape")
-    assert focused(page) == "More about llamacpp/tiny"
+    expect_focus(page, "More about llamacpp/tiny")
     page.keyboard.press("Home")
+    expect_focus(page, "tiny")
     page.keyboard.press("Enter")
     expect(page.locator("#current-name")).to_have_text("llamacpp/tiny")
 
     page.get_by_role("link", name="Skip to the question").focus()
     page.keyboard.press("Enter")
+    expect_focus(page, "Question")
     page.keyboard.type("Hello")
     page.keyboard.press("Enter")
     expect(page.locator(".answer .text")).to_have_text("Tiny speaks.")
@@ -103,25 +113,31 @@ def test_everything_is_done_with_the_keyboard_alone(bench: Bench, open_page: Ope
 
 
 def test_tab_stops_once_in_the_list_and_arrows_go_through_it(bench: Bench, open_page: Open) -> None:
+    from playwright.sync_api import expect
+
     page = open_page(bench.served.base_url, height=700)
     page.locator(".row.model").first.wait_for()
-    assert page.locator('#models [tabindex="0"]').count() == 1
+    expect(page.locator('#models [tabindex="0"]')).to_have_count(1)
 
     page.get_by_label("Filter models").focus()
     page.keyboard.press("Tab")
-    assert focused(page) == "cold"
+    expect_focus(page, "cold")
     page.keyboard.press("Control+End")
-    assert focused(page).startswith("Attic")
+    expect_focus(page, re.compile("Attic"))
     page.keyboard.press("Control+Home")
+    expect_focus(page, re.compile("Sam's desktop"))
     page.keyboard.press("ArrowDown")
-    assert focused(page) == "cold"
-    assert page.locator('#models [tabindex="0"]').count() == 1
+    expect_focus(page, "cold")
+    expect(page.locator('#models [tabindex="0"]')).to_have_count(1)
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1024, 1600, 2560])
 def test_no_width_needs_scrolling_sideways(bench: Bench, open_page: Open, width: int) -> None:
+    from playwright.sync_api import expect
+
     page = open_page(bench.served.base_url, width=width, height=800)
     page.locator(".row.model").first.wait_for(state="attached")
+    expect(page.locator("#current-note")).to_have_text("default")
 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("document.querySelector('.bar').scrollWidth <= innerWidth")
@@ -136,28 +152,31 @@ def test_on_a_phone_lists_slide_in_and_give_the_focus_back(bench: Bench, open_pa
     page = open_page(bench.served.base_url, width=390, height=844)
     expect(page.locator("#picker")).not_to_be_in_viewport()
     page.locator("#current-model").click()
-    assert focused(page) == "Filter models"
+    expect_focus(page, "Filter models")
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.id") == "current-model"
+    expect(page.locator("#current-model")).to_be_focused()
     page.get_by_role("button", name="Conversations").click()
-    assert focused(page) == "New conversation"
+    expect_focus(page, "New conversation")
     page.keyboard.press("Escape")
     expect(page.locator("#conversations")).not_to_be_in_viewport()
 
 
 def test_colours_follow_the_system_until_somebody_chooses(bench: Bench, open_page: Open) -> None:
-    page = open_page(bench.served.base_url, color_scheme="dark")
-    ground = "getComputedStyle(document.body).backgroundColor"
-    dark = page.evaluate(ground)
-    page.emulate_media(color_scheme="light")
-    light = page.evaluate(ground)
-    assert dark != light
+    from playwright.sync_api import expect
 
-    page.get_by_role("button", name="Dark colours").click()
-    assert page.evaluate(ground) == dark
+    page = open_page(bench.served.base_url, color_scheme="dark")
+    button = page.get_by_role("button", name="Dark colours")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.emulate_media(color_scheme="light")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("body")).not_to_have_css("background-color", dark)
+
+    button.click()
+    expect(page.locator("body")).to_have_css("background-color", dark)
     page.reload()
-    assert page.evaluate(ground) == dark
-    assert page.get_by_role("button", name="Dark colours").get_attribute("aria-pressed") == "true"
+    expect(page.locator("body")).to_have_css("background-color", dark)
+    expect(button).to_have_attribute("aria-pressed", "true")
 
 
 def test_a_gateway_with_keys_asks_for_one_once(start: Start, open_page: Open) -> None:
@@ -193,15 +212,15 @@ def is_calm(page: "Page") -> bool:
     return page.locator(".notice").count() == 0 and page.get_by_role("dialog").count() == 0
 
 
-def entries(page: "Page", id: str) -> dict[str, str | None]:
+def expect_entries(page: "Page", id: str, wanted: dict[str, str | None]) -> None:
     """The menu of a model: why each entry cannot be chosen, or nothing."""
     page.locator(f'.row.model[data-id="{id}"]').last.get_by_role("button", name="More").click()
-    found: dict[str, str | None] = page.evaluate(
-        """() => Object.fromEntries([...document.querySelectorAll("[role=menuitem]")].map(each =>
-            [each.firstChild.data, each.querySelector("small")?.textContent ?? null]))"""
-    )
+    page.get_by_role("menu").wait_for()
+    entries = """all => Object.fromEntries(all.map(each =>
+        [each.firstChild.data, each.querySelector("small")?.textContent ?? null]))"""
+    expect_value(page, lambda: page.get_by_role("menuitem").evaluate_all(entries), wanted)
     page.keyboard.press("Escape")
-    return found
+    page.get_by_role("menu").wait_for(state="detached")
 
 
 def test_with_a_key_for_chats_alone_it_chats_and_keeps_nothing(
@@ -216,22 +235,25 @@ def test_with_a_key_for_chats_alone_it_chats_and_keeps_nothing(
     expect(note).to_contain_text("Conversations stay in this tab")
     page.locator('.row.model.favourite[data-id="llamacpp/tiny"] .name').click()
     expect(page.locator("#current-name")).to_have_text("llamacpp/tiny")
-    assert page.locator(".star").count() == 0
-    assert page.get_by_role("button", name="Pull").count() == 0
+    expect(page.locator(".star")).to_have_count(0)
+    expect(page.get_by_role("button", name="Pull")).to_have_count(0)
     why = "this key is not good for manage"
-    assert entries(page, "llamacpp/tiny") == {
+    wanted: dict[str, str | None] = {
         "Use for the next turn only": None,
         "Answer side by side": None,
         "Load": why,
         "Delete…": why,
     }
+    expect_entries(page, "llamacpp/tiny", wanted)
 
     page.get_by_label("Question", exact=True).fill("Hello there")
     page.keyboard.press("Enter")
     expect(page.locator(".answer .text")).to_have_text("Tiny speaks.")
     expect(page.locator("#conversation-list .open")).to_have_text("Hello there")
-    page.get_by_role("button", name="Ask again").click()
+    with page.expect_response("**/v1/chat/completions"):
+        page.get_by_role("button", name="Ask again").click()
     expect(page.locator(".answer .text")).to_have_text("Tiny speaks.")
+    page.get_by_role("button", name="Ask again").wait_for()
     expect(page.locator(".question")).to_have_count(1)
     page.get_by_role("button", name="New conversation").click()
     expect(page.locator(".welcome")).to_be_visible()
@@ -277,16 +299,17 @@ def test_with_a_key_for_management_alone_it_loads_and_asks_nothing(
     expect(page.get_by_role("button", name="New conversation")).to_be_hidden()
     row = page.locator('.row.model[data-id="llamacpp/tiny"]')
     row.wait_for()
-    assert page.locator(".star").count() == 0
-    assert page.get_by_role("button", name="Pull").count() > 0
+    expect(page.locator(".star")).to_have_count(0)
+    expect(page.get_by_role("button", name="Pull").first).to_be_attached()
     assert is_calm(page)
     why = "this key is not good for chat"
-    assert entries(page, "llamacpp/tiny") == {
+    wanted: dict[str, str | None] = {
         "Use for the next turn only": why,
         "Answer side by side": why,
         "Load": None,
         "Delete…": None,
     }
+    expect_entries(page, "llamacpp/tiny", wanted)
 
     row.locator(".name").click()
     expect(page.locator(".notice")).to_have_text("This key is not good for chat")
@@ -316,20 +339,22 @@ def test_with_a_key_for_administration_alone_it_reads_and_stars(
     bench.api.post("/conversations/mine/messages", json=kept).raise_for_status()
     page = keyed_page(bench, open_page, "admin")
     expect(page.locator("#key-note")).to_contain_text("is good for admin. It cannot ask models.")
-    page.get_by_role("button", name="Favourite: llamacpp/tiny").click()
+    with page.expect_response("**/api/settings/favorites"):
+        page.get_by_role("button", name="Favourite: llamacpp/tiny").click()
     expect(page.locator(".row.favourite")).to_have_count(1)
     page.locator("#conversation-list .open").click()
     expect(page.locator(".question")).to_have_text("Remember this")
-    assert page.get_by_role("button", name="Ask again").count() == 0
+    expect(page.get_by_role("button", name="Ask again")).to_have_count(0)
     expect(page.get_by_label("Question", exact=True)).to_be_disabled()
-    assert page.get_by_role("button", name="Pull").count() == 0
+    expect(page.get_by_role("button", name="Pull")).to_have_count(0)
     assert is_calm(page)
-    assert entries(page, "llamacpp/tiny") == {
+    wanted: dict[str, str | None] = {
         "Use for the next turn only": "this key is not good for chat",
         "Answer side by side": "this key is not good for chat",
         "Load": "this key is not good for manage",
         "Delete…": "this key is not good for manage",
     }
+    expect_entries(page, "llamacpp/tiny", wanted)
     page.reload()
     expect(page.locator(".row.favourite")).to_have_count(1)
 
@@ -368,6 +393,7 @@ def test_axe_finds_no_serious_fault_with_any_key(
     page.locator(".row.model").first.wait_for(state="attached")
     if width < 960:
         page.get_by_role("button", name="Conversations").click()
+        slid_in(page, "#conversations")
     page.locator("#key-note").wait_for()
     assert faults(page) == []
 

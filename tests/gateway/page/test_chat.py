@@ -8,6 +8,7 @@ import pytest
 
 from gateway.page.bench import PIXEL, Bench
 from gateway.page.conftest import Open
+from gateway.page.waiting import expect_value
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -35,14 +36,27 @@ def ask(page: "Page", text: str) -> None:
     page.keyboard.press("Enter")
 
 
+def give_tools(page: "Page") -> None:
+    """To the conversation that a page begins; what is set before it has begun is not its own."""
+    page.locator(".welcome").wait_for()
+    page.get_by_role("button", name="Settings of this conversation").click()
+    page.get_by_text("Tools", exact=True).click()
+    page.get_by_label("Functions the model may call, as JSON").fill(json.dumps(WEATHER))
+    page.get_by_role("button", name="Keep").click()
+    page.get_by_role("dialog").wait_for(state="detached")
+
+
 def last_answer(page: "Page") -> "Locator":
     return page.locator(".answer").last
 
 
 def whole(page: "Page") -> "Locator":
     """The last answer, once it is whole and kept."""
-    page.locator('.answer[aria-busy="false"]').last.wait_for()
+    from playwright.sync_api import expect
+
     page.locator(".after").wait_for()
+    expect(page.locator('.answer[aria-busy="true"]')).to_have_count(0)
+    expect(last_answer(page)).to_have_attribute("aria-busy", "false")
     return last_answer(page)
 
 
@@ -54,23 +68,28 @@ def only_conversation(bench: Bench) -> str:
 def test_an_answer_streams_in_with_its_thoughts_folded_and_its_speed(
     bench: Bench, open_page: Open
 ) -> None:
+    from playwright.sync_api import expect
+
     page = open_page(bench.served.base_url)
     choose(page, "ollama/qwen3:8b")
     ask(page, "Hello")
 
     answer = whole(page)
-    assert answer.get_attribute("aria-label") == "Answer of ollama/qwen3:8b"
-    assert answer.locator(".text li").all_inner_texts() == ["one", "two"]
-    assert answer.locator(".text li strong").inner_text() == "two"
-    assert answer.locator("pre code").inner_text() == "print('hi')  # greet"
-    assert answer.locator("pre .comment").inner_text() == "# greet"
+    expect(answer).to_have_attribute("aria-label", "Answer of ollama/qwen3:8b")
+    expect(answer.locator(".text li")).to_have_text(["one", "two"])
+    expect(answer.locator(".text li strong")).to_have_text("two")
+    expect(answer.locator("pre code")).to_have_text("print('hi')  # greet")
+    expect(answer.locator("pre .comment")).to_have_text("# greet")
     thought = answer.locator(".thought")
-    assert not thought.locator(".thought-text").is_visible()
+    expect(thought.locator(".thought-text")).to_be_hidden()
     thought.locator("summary").click()
-    assert thought.locator(".thought-text").inner_text().strip() == "The user says hello."
-    assert re.fullmatch(r"[\d.]+ s to the first token", answer.locator(".first-token").inner_text())
-    assert re.fullmatch(r"[\d.]+ tokens/s", answer.locator(".rate").inner_text())
-    assert re.fullmatch(r"\d+ tokens", answer.locator(".count").inner_text())
+    expect(thought.locator(".thought-text")).to_be_visible()
+    expect(thought.locator(".thought-text")).to_have_text("The user says hello.")
+    expect(answer.locator(".first-token")).to_have_text(
+        re.compile(r"^[\d.]+ s to the first token$")
+    )
+    expect(answer.locator(".rate")).to_have_text(re.compile(r"^[\d.]+ tokens/s$"))
+    expect(answer.locator(".count")).to_have_text(re.compile(r"^\d+ tokens$"))
     assert [each["role"] for each in bench.messages(only_conversation(bench))] == [
         "user",
         "assistant",
@@ -146,6 +165,8 @@ def test_another_model_for_one_turn_leaves_no_trace(bench: Bench, open_page: Ope
 
 
 def test_two_models_answer_one_question_side_by_side(bench: Bench, open_page: Open) -> None:
+    from playwright.sync_api import expect
+
     page = open_page(bench.served.base_url)
     choose(page, "llamacpp/tiny")
     page.get_by_role("button", name="More about sam-desktop/quick").click()
@@ -154,16 +175,15 @@ def test_two_models_answer_one_question_side_by_side(bench: Bench, open_page: Op
     whole(page)
 
     pair = page.locator(".pair .answer")
-    left, right = pair.first.bounding_box(), pair.last.bounding_box()
-    assert left is not None
-    assert right is not None
-    assert (left["y"], right["x"] > left["x"] + left["width"] / 2) == (right["y"], True)
-    assert pair.locator(".text").all_inner_texts() == ["Tiny speaks.", "quick answer"]
+    (top, _, width), (other, left, _) = pair.evaluate_all(
+        "all => all.map(each => each.getBoundingClientRect()).map(({y, x, width}) => [y, x, width])"
+    )
+    assert (top, left > width / 2) == (other, True)
+    expect(pair.locator(".text")).to_have_text(["Tiny speaks.", "quick answer"])
     kept = bench.messages(only_conversation(bench))
     assert [each["content"] for each in kept] == ["Both of you", "Tiny speaks.", "quick answer"]
     page.reload()
-    assert page.locator(".pair .answer .who").first.inner_text() == "llamacpp/tiny"
-    assert page.locator(".pair .answer").count() == 2
+    expect(pair.locator(".who")).to_have_text(["llamacpp/tiny", "sam-desktop/quick"])
 
 
 def test_a_model_that_is_not_there_yet_shows_how_it_loads(bench: Bench, open_page: Open) -> None:
@@ -176,6 +196,7 @@ def test_a_model_that_is_not_there_yet_shows_how_it_loads(bench: Bench, open_pag
     status = last_answer(page).locator(".status")
     expect(status).to_have_text(re.compile(r"^Loading the model( · \d+%)? · \d+ s$"))
     expect(last_answer(page).get_by_role("progressbar", name="Loading")).to_be_visible()
+    bench.swap.wait_until(lambda: bench.swap.states["cold"] == "starting")
     bench.swap.finish_load("cold")
     expect(whole(page).locator(".text")).to_have_text("warm now")
     expect(status).to_be_hidden()
@@ -193,7 +214,7 @@ def test_stop_ends_the_servers_work(bench: Bench, open_page: Open) -> None:
 
     expect(whole(page).locator(".stopped")).to_be_visible()
     bench.ollama.wait_until(lambda: bench.ollama.cancelled_answers.get("endless:1b") == 1)
-    assert bench.ollama.active_streams == 0
+    bench.ollama.wait_until(lambda: bench.ollama.active_streams == 0)
     kept = bench.messages(only_conversation(bench))
     assert "Hello" in kept[1]["content"]  # what came is kept
 
@@ -240,10 +261,7 @@ def test_a_tool_call_is_shown_and_its_result_goes_back(bench: Bench, open_page: 
     from playwright.sync_api import expect
 
     page = open_page(bench.served.base_url)
-    page.get_by_role("button", name="Settings of this conversation").click()
-    page.get_by_text("Tools", exact=True).click()
-    page.get_by_label("Functions the model may call, as JSON").fill(json.dumps(WEATHER))
-    page.get_by_role("button", name="Keep").click()
+    give_tools(page)
     choose(page, "ollama/qwen3:8b")
     ask(page, "The weather?")
 
@@ -298,6 +316,8 @@ def test_images_come_out(bench: Bench, open_page: Open) -> None:
 def test_system_prompt_and_sampling_belong_to_the_conversation(
     bench: Bench, open_page: Open
 ) -> None:
+    from playwright.sync_api import expect
+
     page = open_page(bench.served.base_url)
     choose(page, "llamacpp/tiny")
     ask(page, "First")
@@ -321,14 +341,12 @@ def test_system_prompt_and_sampling_belong_to_the_conversation(
         "Second",
     ]
     page.locator(".answer").nth(1).locator(".cut").wait_for()
-    assert bench.conversations()[0]["settings"] == {
-        "system": "Be brief.",
-        "temperature": 0.2,
-        "max_tokens": 1,
-    }
+    settings = {"system": "Be brief.", "temperature": 0.2, "max_tokens": 1}
+    expect_value(page, lambda: bench.conversations()[0]["settings"], settings)
     page.get_by_role("button", name="New conversation").click()
+    expect(page.locator(".welcome")).to_be_visible()
     page.get_by_role("button", name="Settings of this conversation").click()
-    assert page.get_by_label("System prompt").input_value() == ""
+    expect(page.get_by_label("System prompt")).to_have_value("")
 
 
 def test_conversations_are_renamed_and_deleted(bench: Bench, open_page: Open) -> None:

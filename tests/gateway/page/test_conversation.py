@@ -1,7 +1,6 @@
 """Which conversation and which model: defaults, deletion, quick hands, tools side by side."""
 
 import asyncio
-import json
 import re
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +12,8 @@ import pretend
 from gateway.conftest import Start
 from gateway.page.bench import Bench
 from gateway.page.conftest import Open
-from gateway.page.test_chat import WEATHER, ask, choose, last_answer, whole
+from gateway.page.test_chat import ask, choose, give_tools, last_answer, whole
+from gateway.page.waiting import until
 from gateway.serving import acme, desk
 from modelbay.models.chat import ChatRequest
 from modelbay.models.events import Finish, Status, StreamEvent, TextDelta
@@ -97,10 +97,11 @@ def test_a_conversation_that_is_deleted_while_it_streams_stays_deleted(
     expect(page.get_by_role("button", name="Send")).to_be_visible()
     bench.ollama.wait_until(lambda: bench.ollama.active_streams == 0)
     page.evaluate("fetch('/health').then(answer => answer.text())")
-    page.reload()
+    with page.expect_response("**/conversations"):
+        page.reload()
     expect(page.locator(".welcome")).to_be_visible()
     assert bench.conversations() == []
-    assert page.locator("#conversation-list .open").count() == 0
+    expect(page.locator("#conversation-list .open")).to_have_count(0)
 
 
 def test_the_conversation_that_was_clicked_last_is_the_one_that_is_shown(
@@ -120,6 +121,7 @@ def test_the_conversation_that_was_clicked_last_is_the_one_that_is_shown(
     expect(page).to_have_url(re.compile("#/c/a$"))
     page.get_by_role("button", name="Talk b", exact=True).click()
     expect(page.locator(".question")).to_have_text("This is b")
+    until(page, lambda: len(held) == 1)
     with page.expect_response("**/conversations/a"):
         held[0].continue_()
     page.evaluate("fetch('/health').then(answer => answer.text())")
@@ -145,10 +147,7 @@ def test_an_address_that_is_none_of_ours_begins_a_conversation(
 
 
 def side_by_side(page: "Page", first: str, second: str) -> None:
-    page.get_by_role("button", name="Settings of this conversation").click()
-    page.get_by_text("Tools", exact=True).click()
-    page.get_by_label("Functions the model may call, as JSON").fill(json.dumps(WEATHER))
-    page.get_by_role("button", name="Keep").click()
+    give_tools(page)
     choose(page, first)
     page.get_by_role("button", name=f"More about {second}").click()
     page.get_by_role("menuitem", name="Answer side by side").click()
@@ -245,6 +244,7 @@ def test_a_cold_start_shows_how_far_it_is(
         limits=Limits(heartbeat_s=0.05),
     )
     page = open_page(served.base_url)
+    page.locator(".welcome").wait_for()
     ask(page, "Wake up")
 
     status = last_answer(page).locator(".status")
@@ -254,4 +254,4 @@ def test_a_cold_start_shows_how_far_it_is(
     gate.set()
     expect(whole(page).locator(".text")).to_have_text("warm")
     expect(bar).to_be_hidden()
-    assert page.locator("#current-name").inner_text() == "desk/m"
+    expect(page.locator("#current-name")).to_have_text("desk/m")

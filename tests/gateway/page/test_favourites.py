@@ -1,5 +1,6 @@
 """Favourites that several people change at once."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,11 +8,17 @@ import pytest
 from gateway.page.bench import Bench
 from gateway.page.conftest import Open
 from gateway.page.test_picker import TALL, favourite, ready, row, rows
+from gateway.page.waiting import expect_value
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
+
+
+def shown_first(page: "Page") -> list[str]:
+    """The first three models."""
+    return rows(page)[1:4]
 
 
 def star(page: "Page", id: str) -> None:
@@ -50,7 +57,8 @@ def test_two_pages_show_each_others_favourites_at_once(bench: Bench, open_page: 
 
     for page in (one, other):
         expect(favourite(page, "llamacpp/tiny")).to_be_visible()
-        assert rows(page)[1:4] == ["llamacpp/tiny", "ollama/gemma3:4b", "sam-desktop/quick"]
+        wanted = ["llamacpp/tiny", "ollama/gemma3:4b", "sam-desktop/quick"]
+        expect_value(page, partial(shown_first, page), wanted)
 
 
 def test_favourites_that_could_not_be_read_are_not_overwritten(
@@ -85,13 +93,17 @@ def test_a_favourite_that_cannot_be_added_is_none(bench: Bench, open_page: Open)
 
 def test_moving_up_passes_over_hidden_ones(bench: Bench, open_page: Open) -> None:
     """S0-74, U13: and they stay in the list."""
+    from playwright.sync_api import expect
+
     bench.favourites("attic/old:1b", "ollama/gemma3:4b", "attic/older:1b", "llamacpp/tiny")
     page = ready(open_page(bench.served.base_url, height=TALL))
 
     def offered(id: str) -> list[str]:
         favourite(page, id).get_by_role("button", name="More about").click()
+        expect(page.get_by_role("menuitem").first).to_be_visible()
         found = page.get_by_role("menuitem").all_inner_texts()
         page.keyboard.press("Escape")
+        expect(page.get_by_role("menu")).to_have_count(0)
         return [each for each in found if each.startswith("Move")]
 
     favourite(page, "llamacpp/tiny").wait_for()
@@ -101,7 +113,7 @@ def test_moving_up_passes_over_hidden_ones(bench: Bench, open_page: Open) -> Non
     with page.expect_response("**/api/settings/favorites"):
         page.get_by_role("menuitem", name="Move up").click()
 
-    assert rows(page)[1:3] == ["llamacpp/tiny", "ollama/gemma3:4b"]
+    expect_value(page, lambda: rows(page)[1:3], ["llamacpp/tiny", "ollama/gemma3:4b"])
     assert bench.stored_favourites() == [
         "attic/old:1b",
         "llamacpp/tiny",

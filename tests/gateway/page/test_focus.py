@@ -1,5 +1,6 @@
 """Where the focus goes, and what a pointer or the focus brings up."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -8,18 +9,12 @@ from gateway.page.bench import Bench
 from gateway.page.conftest import Open
 from gateway.page.test_chat import ask, choose, whole
 from gateway.page.test_picker import TALL, ready, row
+from gateway.page.waiting import expect_focus
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
-
-
-def focused(page: "Page") -> str:
-    name: str = page.evaluate(
-        "document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText"
-    )
-    return name
 
 
 def kept(bench: Bench, *titles: str) -> None:
@@ -36,23 +31,26 @@ def test_opening_a_conversation_leaves_the_focus_at_its_name(bench: Bench, open_
     page.keyboard.press("Enter")
 
     expect(page.locator('.open[aria-current="page"]')).to_have_text("One")
-    assert focused(page) == "One"
+    expect_focus(page, "One")
 
 
 def test_renaming_gives_the_focus_back(bench: Bench, open_page: Open) -> None:
     """Though the list is in another order then."""
+    from playwright.sync_api import expect
+
     kept(bench, "One", "Two")
     page = open_page(bench.served.base_url)
     page.get_by_role("button", name="More about One").focus()
     page.keyboard.press("Enter")
+    expect_focus(page, "Rename…")
     page.keyboard.press("Enter")
     page.get_by_label("Title").fill("Three")
     page.keyboard.press("Enter")
 
     page.get_by_role("button", name="Three", exact=True).wait_for()
     page.get_by_role("dialog").wait_for(state="detached")
-    assert page.locator("#conversation-list .open").all_inner_texts() == ["Three", "Two"]
-    assert focused(page) == "More about Three"
+    expect(page.locator("#conversation-list .open")).to_have_text(["Three", "Two"])
+    expect_focus(page, "More about Three")
 
 
 def test_deleting_gives_the_focus_to_the_next_one(bench: Bench, open_page: Open) -> None:
@@ -60,12 +58,14 @@ def test_deleting_gives_the_focus_to_the_next_one(bench: Bench, open_page: Open)
     page = open_page(bench.served.base_url)
     page.get_by_role("button", name="More about Two").focus()
     page.keyboard.press("Enter")
+    expect_focus(page, "Rename…")
     page.keyboard.press("ArrowDown")
+    expect_focus(page, "Delete…")
     page.keyboard.press("Enter")
     page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
 
     page.get_by_role("button", name="Two", exact=True).wait_for(state="detached")
-    assert focused(page) == "One"
+    expect_focus(page, "One")
 
 
 def test_asking_again_does_not_lose_the_place(bench: Bench, open_page: Open) -> None:
@@ -77,7 +77,7 @@ def test_asking_again_does_not_lose_the_place(bench: Bench, open_page: Open) -> 
         page.get_by_role("button", name="Ask again").press("Enter")
     whole(page)
 
-    assert focused(page) == "Messages"
+    expect_focus(page, "Messages")
 
 
 def test_escape_in_a_menu_gives_the_focus_back_though_its_row_is_another_one(
@@ -88,20 +88,24 @@ def test_escape_in_a_menu_gives_the_focus_back_though_its_row_is_another_one(
 
     page = ready(open_page(bench.served.base_url, height=TALL))
     row(page, "ollama/gemma3:4b").get_by_role("button", name="More about").press("Enter")
-    offered = page.get_by_role("menuitem")
-    assert "Load" in offered.all_inner_texts()
+    offered = page.get_by_role("menuitem", name="Load", exact=True)
+    expect(offered).to_be_visible()
+    expect_focus(page, "Use for the next turn only")
     page.keyboard.press("ArrowDown")
+    expect_focus(page, "Answer side by side")
     load = {"action": "load", "model": "gemma3:4b"}
     bench.api.post("/api/providers/ollama/manage", json=load).raise_for_status()
 
     expect(page.get_by_role("menuitem", name="Unload", exact=True)).to_be_visible()
-    assert "Load" not in offered.all_inner_texts()
-    assert focused(page) == "Answer side by side"
+    expect(offered).to_have_count(0)
+    expect_focus(page, "Answer side by side")
     page.keyboard.press("Escape")
-    assert focused(page) == "More about ollama/gemma3:4b"
+    expect_focus(page, "More about ollama/gemma3:4b")
 
 
 def test_tab_finds_the_list_wherever_it_is_scrolled_to(bench: Bench, open_page: Open) -> None:
+    from playwright.sync_api import expect
+
     page = ready(open_page(bench.served.base_url, height=330))
     grid = page.locator("#models")
     grid.hover()
@@ -109,20 +113,22 @@ def test_tab_finds_the_list_wherever_it_is_scrolled_to(bench: Bench, open_page: 
     page.wait_for_function("() => document.getElementById('models').scrollTop > 300")
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
-    assert page.locator('#models [tabindex="0"]').count() == 1
+    expect(page.locator('#models [tabindex="0"]')).to_have_count(1)
     page.get_by_label("Filter models").focus()
     page.keyboard.press("Tab")
-    assert focused(page) == "cold"
+    expect_focus(page, "cold")
     page.keyboard.press("ArrowDown")
-    assert focused(page) == "quick"
+    expect_focus(page, "quick")
 
 
 # --- tips -----------------------------------------------------------------------------------------
 
 
-def tip(page: "Page") -> dict[str, Any]:
-    """The tip that is shown: its text, and whether all of it can be seen."""
-    page.locator(".tip-text:popover-open").wait_for()
+def tip(page: "Page", text: str | re.Pattern[str]) -> dict[str, Any]:
+    """The tip that is shown once it says this: all it says, and whether all of it can be seen."""
+    from playwright.sync_api import expect
+
+    expect(page.locator(".tip-text:popover-open")).to_have_text(text)
     found: dict[str, Any] = page.evaluate(
         """() => {
             const tip = document.querySelector(".tip-text:popover-open");
@@ -156,17 +162,16 @@ def test_every_tip_is_shown_whole_on_hover(
     row(page, "ollama/qwen3:8b").wait_for()
     for each in row(page, "ollama/qwen3:8b").locator(".tip").all():
         each.hover()
-        seen.append(tip(page))
+        seen.append(tip(page, each.get_attribute("data-tip") or ""))
     page.get_by_label("Filter models").fill("")
     page.get_by_label("Filter models").hover()
     page.locator("#models").evaluate("(grid) => grid.scrollTo(0, grid.scrollHeight)")
     page.locator('[data-provider="attic"] .health').hover()
-    seen.append(tip(page))
+    seen.append(tip(page, re.compile(r"127\.0\.0\.1:9")))
 
     assert len(seen) >= 5
     assert [each for each in seen if not (each["isInside"] and each["isWhole"])] == []
     texts = [each["text"] for each in seen]
     assert any(text.startswith("tools: the server says so (") for text in texts)
-    assert "127.0.0.1:9" in texts[-1]
     page.get_by_label("Filter models").hover()
     page.locator(".tip-text:popover-open").wait_for(state="detached")

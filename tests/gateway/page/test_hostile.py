@@ -42,6 +42,8 @@ async def hostile(request: ChatRequest) -> AsyncIterator[StreamEvent]:
 
 def test_fifty_hostile_answers_run_nothing(start: Start, open_page: Open) -> None:
     """Of every payload only the elements of Markdown come to be, live and read from the store."""
+    from playwright.sync_api import expect
+
     assert len(PAYLOADS) >= 50
     names = [f"m<img src=x onerror=pwned()>{n}" for n in range(3)]
     served = start(desk(acme(hostile, models=names)), store=open_store(":memory:"))
@@ -62,12 +64,14 @@ def test_fifty_hostile_answers_run_nothing(start: Start, open_page: Open) -> Non
         page.keyboard.press("Enter")
         page.locator(".answer").nth(number).wait_for()
         page.locator(".after").wait_for()
+    expect(page.locator('.answer[aria-busy="true"]')).to_have_count(0)
     live = look(page)
     page.reload()
     for shown in range(50, 2 * len(PAYLOADS), 50):  # messages of a page; half of them answers
         page.locator(".answer").nth(shown // 2 - 1).wait_for(state="attached")
         page.get_by_role("button", name="Show older messages").click()
     page.locator(".answer").nth(len(PAYLOADS) - 1).wait_for(state="attached")
+    expect(page.locator('.answer[aria-busy="true"]')).to_have_count(0)
     kept = look(page)
 
     for found in (live, kept):

@@ -44,7 +44,7 @@ def test_row_and_panel_know_that_a_chat_has_loaded_its_model_before_it_has_ended
     expect(state).to_have_text("loaded")
     expect(in_memory(page)).to_have_text("endless:1b")
     assert told(page, "ollama")["Loaded"] == "1 of 5"
-    assert last_answer(page).get_attribute("aria-busy") == "true"
+    expect(last_answer(page)).to_have_attribute("aria-busy", "true")
 
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(whole(page).locator(".stopped")).to_be_visible()

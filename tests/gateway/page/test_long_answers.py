@@ -14,6 +14,7 @@ import pytest
 from gateway.conftest import Start
 from gateway.page.conftest import Open
 from gateway.page.test_scale import WATCH, longest
+from gateway.page.waiting import until
 from gateway.serving import acme, desk
 from modelbay.models.chat import ChatRequest
 from modelbay.models.events import (
@@ -174,12 +175,14 @@ def check(page: "Page", shape: str) -> None:
     from playwright.sync_api import expect
 
     if shape == "tool call":
+        until(page, lambda: (page.locator(".call pre").text_content() or "").endswith("\n}"))
         shown = page.locator(".call pre").text_content() or ""
         assert len(json.loads(shown)["lines"]) == TOKENS - 1
         assert shown.startswith('{\n  "lines": [\n    "w 0",\n')
     elif shape == "reasoning":
-        text = page.locator(".thought-text").text_content() or ""
-        assert text.split() == "".join(prose(n) for n in range(TOKENS)).split()
+        text = page.locator(".thought-text")
+        words = "".join(prose(n) for n in range(TOKENS)).split()
+        until(page, lambda: (text.text_content() or "").split() == words)
     else:
         selector, count = SHOWN[shape]
         expect(page.locator(selector)).to_have_count(count)  # colours come last
@@ -213,7 +216,7 @@ def test_lists_rows_and_quotes_show_while_they_come(
 
     count = 3200 if shape == "quote" else 401
     expect(page.locator(selector)).to_have_count(count)
-    assert page.locator(".answer").get_attribute("aria-busy") == "true"
+    expect(page.locator(".answer")).to_have_attribute("aria-busy", "true")
     page.get_by_role("button", name="Stop").click()
     expect(page.locator(".stopped")).to_be_visible()
     expect(page.locator(selector)).to_have_count(count)

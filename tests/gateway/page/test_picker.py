@@ -10,6 +10,7 @@ import pytest
 import pretend
 from gateway.page.bench import Bench, serve_page
 from gateway.page.conftest import Open
+from gateway.page.waiting import Traffic, expect_focused_row, expect_value, until
 from modelbay_llamacpp.simulator import LlamaCppSimulator
 from modelbay_llamacpp.simulator import SimulatedModel as LlamaModel
 
@@ -62,7 +63,7 @@ def test_favourites_come_first_and_then_providers_in_their_order(
     bench.favourites("llamacpp/tiny", "sam-desktop/quick")
     page = ready(open_page(bench.served.base_url, height=TALL))
 
-    assert rows(page) == [
+    wanted = [
         "Favourites",
         "llamacpp/tiny",
         "sam-desktop/quick",
@@ -82,6 +83,7 @@ def test_favourites_come_first_and_then_providers_in_their_order(
         "studio/talk",
         "Attic",
     ]
+    expect_value(page, lambda: rows(page), wanted)
 
 
 def test_every_row_has_a_star_which_is_kept_by_the_gateway(bench: Bench, open_page: Open) -> None:
@@ -89,21 +91,20 @@ def test_every_row_has_a_star_which_is_kept_by_the_gateway(bench: Bench, open_pa
     from playwright.sync_api import expect
 
     page = ready(open_page(bench.served.base_url, height=TALL))
-    assert page.locator(".row.model").count() == page.locator(".row.model .star").count() == 10
+    expect(page.locator(".row.model")).to_have_count(10)
+    expect(page.locator(".row.model .star")).to_have_count(10)
 
     for id in ("ollama/gemma3:4b", "sam-desktop/cold"):
         row(page, id).get_by_role("button", name=f"Favourite: {id}").click()
     expect(favourite(page, "sam-desktop/cold")).to_be_visible()
-    page.wait_for_function(
-        "() => fetch('/api/settings').then(a => a.json()).then(s => s.favorite_models.length === 2)"
-    )
-    assert bench.stored_favourites() == ["ollama/gemma3:4b", "sam-desktop/cold"]
+    expect_value(page, bench.stored_favourites, ["ollama/gemma3:4b", "sam-desktop/cold"])
 
     favourite(page, "ollama/gemma3:4b").get_by_role("button", name="Favourite:").click()
     expect(favourite(page, "ollama/gemma3:4b")).to_have_count(0)
     expect(row(page, "ollama/gemma3:4b")).to_be_visible()
     other = ready(open_page(bench.served.base_url, height=TALL))
-    assert rows(other)[:3] == ["Favourites", "sam-desktop/cold", "Sam's desktop"]
+    first = ["Favourites", "sam-desktop/cold", "Sam's desktop"]
+    expect_value(other, lambda: rows(other)[:3], first)
 
 
 def test_favourites_that_are_offline_are_counted_and_can_be_shown(
@@ -116,14 +117,10 @@ def test_favourites_that_are_offline_are_counted_and_can_be_shown(
     from playwright.sync_api import expect
 
     expect(page.get_by_text("2 hidden (offline)")).to_be_visible()
-    assert rows(page)[:4] == [
-        "Favourites",
-        "ollama/qwen3:8b",
-        "2 hidden (offline)",
-        "Sam's desktop",
-    ]
+    first = ["Favourites", "ollama/qwen3:8b", "2 hidden (offline)", "Sam's desktop"]
+    expect_value(page, lambda: rows(page)[:4], first)
     page.get_by_role("button", name="Show", exact=True).click()
-    assert rows(page)[:5] == ["Favourites", *kept, "2 offline"]
+    expect_value(page, lambda: rows(page)[:5], ["Favourites", *kept, "2 offline"])
     expect(favourite(page, "attic/old:1b").locator(".state")).to_have_text("offline")
     assert bench.stored_favourites() == kept
 
@@ -137,13 +134,10 @@ def test_favourites_are_moved_with_the_keyboard(bench: Bench, open_page: Open) -
     page.keyboard.press("Alt+ArrowUp")
     page.keyboard.press("Alt+ArrowUp")
 
-    assert rows(page)[1:4] == ["sam-desktop/quick", "ollama/qwen3:8b", "llamacpp/tiny"]
-    focused = page.evaluate("document.activeElement.closest('.row').dataset.id")
-    assert focused == "sam-desktop/quick"
-    page.wait_for_function(
-        "() => fetch('/api/settings').then(a => a.json())"
-        ".then(s => s.favorite_models[0] === 'sam-desktop/quick')"
-    )
+    moved = ["sam-desktop/quick", "ollama/qwen3:8b", "llamacpp/tiny"]
+    expect_value(page, lambda: rows(page)[1:4], moved)
+    expect_focused_row(page, "sam-desktop/quick", "favourite")
+    expect_value(page, bench.stored_favourites, moved)
 
 
 def test_favourites_are_moved_by_dragging(bench: Bench, open_page: Open) -> None:
@@ -153,11 +147,9 @@ def test_favourites_are_moved_by_dragging(bench: Bench, open_page: Open) -> None
 
     favourite(page, "ollama/qwen3:8b").drag_to(favourite(page, "sam-desktop/quick"))
 
-    page.wait_for_function(
-        "() => fetch('/api/settings').then(a => a.json())"
-        ".then(s => s.favorite_models[2] === 'ollama/qwen3:8b')"
-    )
-    assert rows(page)[1:4] == ["llamacpp/tiny", "sam-desktop/quick", "ollama/qwen3:8b"]
+    moved = ["llamacpp/tiny", "sam-desktop/quick", "ollama/qwen3:8b"]
+    expect_value(page, bench.stored_favourites, moved)
+    expect_value(page, lambda: rows(page)[1:4], moved)
 
 
 def test_the_filter_takes_letters_in_their_order_and_keeps_sections(
@@ -166,43 +158,46 @@ def test_the_filter_takes_letters_in_their_order_and_keeps_sections(
     """S0-63, S0-73."""
     page = ready(open_page(bench.served.base_url, height=TALL))
 
+    def expect_rows(*wanted: str) -> None:
+        expect_value(page, lambda: rows(page), list(wanted))
+
     page.get_by_label("Filter models").fill("gm4")
-    assert rows(page) == ["Ollama", "ollama/gemma3:4b"]
-    assert "".join(row(page, "ollama/gemma3:4b").locator("mark").all_inner_texts()) == "gm4"
+    expect_rows("Ollama", "ollama/gemma3:4b")
+    marks = row(page, "ollama/gemma3:4b").locator("mark")
+    expect_value(page, lambda: "".join(marks.all_inner_texts()), "gm4")
     page.get_by_label("Filter models").fill("sam qui")
-    assert rows(page) == ["Sam's desktop", "sam-desktop/quick"]
+    expect_rows("Sam's desktop", "sam-desktop/quick")
     page.get_by_label("Filter models").fill("8b qwen")  # words in any order
-    assert rows(page) == ["Ollama", "ollama/qwen3:8b"]
+    expect_rows("Ollama", "ollama/qwen3:8b")
     page.get_by_label("Filter models").fill("Sam's cold")  # and of the provider's name
-    assert rows(page) == ["Sam's desktop", "sam-desktop/cold"]
+    expect_rows("Sam's desktop", "sam-desktop/cold")
     page.get_by_label("Filter models").fill("xyzzy")
-    assert rows(page) == []
+    expect_rows()
     page.get_by_label("Filter models").press("Escape")
-    assert len(rows(page)) == 15
+    expect_value(page, lambda: len(rows(page)), 15)
 
 
 def test_a_row_says_what_a_model_can_do_and_how_that_is_known(
     bench: Bench, open_page: Open
 ) -> None:
     """S4-86: size and window; hover and focus show where a capability comes from."""
+    from playwright.sync_api import expect
+
     page = ready(open_page(bench.served.base_url, height=TALL))
     about = row(page, "ollama/qwen3:8b").locator(".about")
 
-    shown = about.locator("> *").all_inner_texts()
-    assert [re.sub(r"\s+", " ", text.split("(")[0]).strip() for text in shown] == [
-        "unloaded",
-        "128k",
-        "4.9 GB",
-        "tools",
-        "thinking",
-        "JSON",
-    ]
+    def shown() -> list[str]:
+        texts = about.locator("> *").all_inner_texts()
+        return [re.sub(r"\s+", " ", text.split("(")[0]).strip() for text in texts]
+
+    wanted = ["unloaded", "128k", "4.9 GB", "tools", "thinking", "JSON"]
+    expect_value(page, shown, wanted)
     row(page, "ollama/qwen3:8b").locator(".name").focus()
-    assert about.locator("> .fact").last.get_attribute("data-tip") == (
-        "family: llama, quantization: Q4_K_M"
-    )
+    known = "family: llama, quantization: Q4_K_M"
+    expect(about.locator("> .fact").last).to_have_attribute("data-tip", known)
     for _ in range(5):  # the star, more, the window, the size, and then the first badge
         page.keyboard.press("ArrowRight")
+    expect(page.locator(".tip-text:popover-open")).to_contain_text("tools: ")
     focused = page.evaluate(
         "[document.activeElement.firstChild.textContent, document.activeElement.dataset.tip,"
         " document.querySelector('.tip-text:popover-open').textContent]"
@@ -214,17 +209,15 @@ def test_a_row_says_what_a_model_can_do_and_how_that_is_known(
 
 def test_every_section_shows_the_health_of_its_server(bench: Bench, open_page: Open) -> None:
     """S0-75."""
+    from playwright.sync_api import expect
+
     page = ready(open_page(bench.served.base_url, height=TALL))
 
     health = page.locator(".row.section .health")
-    assert [each.get_attribute("data-status") for each in health.all()] == [
-        "ok",
-        "ok",
-        "ok",
-        "ok",
-        "down",
-    ]
-    assert "127.0.0.1:9" in (health.last.get_attribute("data-tip") or "")
+    statuses = "all => all.map(each => each.dataset.status)"
+    wanted = ["ok", "ok", "ok", "ok", "down"]
+    expect_value(page, lambda: health.evaluate_all(statuses), wanted)
+    expect(health.last).to_have_attribute("data-tip", re.compile(r"127\.0\.0\.1:9"))
 
 
 def test_a_load_shows_how_long_it_takes_and_unload_frees(bench: Bench, open_page: Open) -> None:
@@ -238,6 +231,7 @@ def test_a_load_shows_how_long_it_takes_and_unload_frees(bench: Bench, open_page
     state = row(page, "ollama/gemma3:4b").locator(".state")
     expect(state).to_have_text(re.compile(r"^loading"))
     expect(row(page, "ollama/gemma3:4b").get_by_role("progressbar")).to_be_visible()
+    bench.ollama.wait_until(lambda: bench.ollama.holding == 1)
     bench.ollama.finish_load("gemma3:4b")
     expect(state).to_have_text("loaded")
     menu(page, "ollama/gemma3:4b", "Unload")
@@ -255,6 +249,7 @@ def test_what_another_client_does_is_seen_at_once(bench: Bench, open_page: Open)
     path = "/api/providers/sam-desktop/manage"
     with bench.api.stream("POST", path, json={"action": "load", "model": "cold"}) as answer:
         expect(state).to_have_text(re.compile(r"^loading · [1-9]\d* s"))
+        bench.swap.wait_until(lambda: bench.swap.states["cold"] == "starting")
         bench.swap.finish_load("cold")
         answer.read()
     expect(state).to_have_text("loaded")
@@ -286,12 +281,9 @@ def test_a_pull_shows_a_bar_and_the_model_is_there(bench: Bench, open_page: Open
         bench.ollama.wait_until(lambda: bench.ollama.holding == 1)
         bench.ollama.release_pull("codestral:22b")
     expect(text).to_have_text(re.compile(r"^\d+% · \d.* of 8\.0 MB$"))
+    bench.ollama.wait_until(lambda: bench.ollama.holding == 1)
     bench.ollama.knobs.pull_tick_s = 0
-    for _ in range(20):
-        if "codestral:22b" in bench.ollama.installed:
-            break
-        bench.ollama.release_pull("codestral:22b")
-        page.wait_for_function("() => new Promise(requestAnimationFrame)")
+    bench.ollama.release_pull("codestral:22b")
     expect(text).to_have_text("✓ codestral:22b ready")
     expect(row(page, "ollama/codestral:22b")).to_be_visible()
 
@@ -319,7 +311,7 @@ def test_a_pull_can_be_stopped(bench: Bench, open_page: Open) -> None:
 @pytest.fixture
 def loading() -> Iterator[str]:
     """The address of a gateway whose one server tells how far a load is, and fails at another."""
-    slow, crash = LlamaModel("slow", load_s=3.0), LlamaModel("crash", exit_code=3)
+    slow, crash = LlamaModel("slow", load_s=1.0), LlamaModel("crash", exit_code=3)
     with LlamaCppSimulator([slow, crash], mode="router") as server:
         provider = pretend.config("llamacpp", "llamacpp", baseUrl=server.base_url)
         with serve_page([provider]) as served:
@@ -333,13 +325,24 @@ def test_a_load_shows_how_far_it_is_where_the_server_tells_it(
     from playwright.sync_api import expect
 
     page = open_page(loading)
+    slow = row(page, "llamacpp/slow")
+    slow.evaluate(
+        """row => {
+            const look = () => [row.querySelector(".state").textContent,
+                row.querySelector("progress")?.value ?? null];
+            window.shown = [];
+            new MutationObserver(() => window.shown.push(look()))
+                .observe(row, { subtree: true, childList: true, characterData: true });
+        }"""
+    )
     menu(page, "llamacpp/slow", "Load")
+    expect(slow.locator(".state")).to_have_text("loaded")
 
-    state = row(page, "llamacpp/slow").locator(".state")
-    expect(state).to_have_text(re.compile(r"^loading · (25|50|75)%( · \d+ s)?$"))
-    fraction = row(page, "llamacpp/slow").get_by_role("progressbar").evaluate("it => it.value")
-    assert fraction in (0.25, 0.5, 0.75, 1)
-    expect(state).to_have_text("loaded")
+    shown: list[tuple[str, float | None]] = page.evaluate("window.shown")
+    told = re.compile(r"loading · (25|50|75)%( · \d+ s)?")
+    found = [(match, value) for text, value in shown if (match := told.fullmatch(text))]
+    assert found
+    assert [(value or 0) * 100 for _, value in found] == [int(match[1]) for match, _ in found]
 
 
 def test_a_model_that_failed_says_so_in_its_row(loading: str, open_page: Open) -> None:
@@ -371,7 +374,7 @@ def test_models_that_cannot_be_read_are_told_and_asked_for_again(
     expect(page.get_by_role("alert")).to_contain_text("modelbay doctor")
     page.context.unroute("**/api/models")
     ready(page)
-    assert page.get_by_role("alert").count() == 1
+    expect(page.get_by_role("alert")).to_have_count(1)
 
 
 def test_notices_cover_nothing_that_one_writes_with(bench: Bench, open_page: Open) -> None:
@@ -381,16 +384,14 @@ def test_notices_cover_nothing_that_one_writes_with(bench: Bench, open_page: Ope
     for id in ("llamacpp/tiny", "sam-desktop/quick"):
         row(page, id).locator(".name").click()
         expect(page.locator(".notice")).to_contain_text(f"Switched to {id}")
-    assert page.locator(".notice").count() == 1
+    expect(page.locator(".notice")).to_have_count(1)
     menu(page, "ollama/qwen3:8b", "Answer side by side")
     row(page, "sam-desktop/cold").locator(".name").click()
     expect(page.locator(".notice")).to_contain_text("Switched to sam-desktop/cold")
 
-    notice = page.locator(".notice").bounding_box()
-    chip = page.locator(".chip").bounding_box()
-    assert notice is not None
-    assert chip is not None
-    assert notice["y"] + notice["height"] <= chip["y"]
+    is_above = """() => document.querySelector(".notice").getBoundingClientRect().bottom
+        <= document.querySelector(".chip").getBoundingClientRect().top"""
+    until(page, lambda: page.evaluate(is_above))
     page.locator(".chip button").click()
     expect(page.locator(".chip")).to_have_count(0)
 
@@ -402,6 +403,8 @@ def test_deleting_asks_first(bench: Bench, open_page: Open) -> None:
     page = ready(open_page(bench.served.base_url, height=TALL))
     menu(page, "ollama/endless:1b", "Delete")
     page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.evaluate("fetch('/health').then(answer => answer.text())")
     assert "endless:1b" in bench.ollama.installed
 
     menu(page, "ollama/endless:1b", "Delete")
@@ -412,29 +415,28 @@ def test_deleting_asks_first(bench: Bench, open_page: Open) -> None:
 
 
 def test_what_a_server_cannot_do_is_not_offered(bench: Bench, open_page: Open) -> None:
+    from playwright.sync_api import expect
+
     page = ready(open_page(bench.served.base_url, height=TALL))
 
     row(page, "studio/talk").get_by_role("button", name="More about studio/talk").click()
 
-    assert page.get_by_role("menuitem").all_inner_texts() == [
-        "Use for the next turn only",
-        "Answer side by side",
-    ]
+    entries = ["Use for the next turn only", "Answer side by side"]
+    expect(page.get_by_role("menuitem")).to_have_text(entries)
 
 
 def test_nothing_is_polled(bench: Bench, open_page: Open) -> None:
     """Ten minutes of an idle page ask nothing: changes are told by the feed."""
     page = open_page(bench.served.base_url, height=TALL, goto=False)
+    traffic = Traffic(page)
     page.clock.install()
     page.goto(bench.served.base_url)
     page.clock.run_for(2000)
     ready(page)
-    for _ in range(3):  # what it still asks for after its first look, once the feed is open
-        page.evaluate("fetch('/health').then(answer => answer.text())")
-        page.clock.run_for(2000)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    traffic.settle(lambda: page.clock.run_for(200))
+    asked = len(traffic.asked)
 
     page.clock.run_for(600_000)
 
-    assert asked == []
+    page.evaluate("fetch('/health').then(answer => answer.text())")
+    assert [each.url for each in traffic.asked[asked:]] == []

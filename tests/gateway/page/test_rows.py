@@ -12,6 +12,7 @@ from gateway.conftest import Start
 from gateway.page.bench import Bench
 from gateway.page.conftest import Open
 from gateway.page.test_picker import TALL, favourite, menu, ready, row, rows
+from gateway.page.waiting import expect_focus, expect_focused_row, expect_value, until
 from gateway.serving import acme, desk
 from modelbay.state import open_store
 
@@ -21,30 +22,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 THREE = ("ollama/qwen3:8b", "llamacpp/tiny", "sam-desktop/quick")
-
-
-def focused(page: "Page") -> str | None:
-    """The name of what has the focus; none where nothing has it."""
-    name: str | None = page.evaluate(
-        """() => {
-            const it = document.activeElement;
-            return it === document.body ? null : (it.ariaLabel ?? it.textContent);
-        }"""
-    )
-    return name
-
-
-def focused_row(page: "Page") -> list[str]:
-    """The row that has the focus: its model or its title, and the kind of row."""
-    found: list[str] = page.evaluate(
-        """() => {
-            const row = document.activeElement.closest(".row");
-            if (!row) return [document.activeElement.outerHTML.slice(0, 80)];
-            const name = row.dataset.id ?? row.querySelector(".label, span").textContent;
-            return [name, row.classList.contains("favourite") ? "favourite" : "other"];
-        }"""
-    )
-    return found
 
 
 def in_document(page: "Page") -> list[int]:
@@ -77,6 +54,7 @@ def loading(bench: Bench, page: "Page") -> Iterator["Locator"]:
 
     path = "/api/providers/sam-desktop/manage"
     with bench.api.stream("POST", path, json={"action": "load", "model": "cold"}) as answer:
+        bench.swap.wait_until(lambda: bench.swap.states["cold"] == "starting")
         shown = row(page, "sam-desktop/cold")
         expect(shown.locator(".state")).to_have_text(re.compile(r"^loading · \d+ s"))
         yield shown
@@ -97,14 +75,14 @@ def test_the_star_that_is_taken_away_hands_the_focus_to_the_next_row(
     favourite(page, THREE[1]).locator(".star").focus()
     page.keyboard.press(key)
     expect(page.locator(".row.favourite")).to_have_count(2)
-    assert focused(page) == "Favourite: sam-desktop/quick"
-    assert focused_row(page) == ["sam-desktop/quick", "favourite"]
+    expect_focus(page, "Favourite: sam-desktop/quick")
+    expect_focused_row(page, "sam-desktop/quick", "favourite")
 
     page.keyboard.press(key)  # what comes next is a section: its title, none of its buttons
     expect(page.locator(".row.favourite")).to_have_count(1)
-    assert focused(page) == "Sam's desktop2"
+    expect_focus(page, "Sam's desktop2")
     page.keyboard.press("ArrowUp")
-    assert focused_row(page) == ["ollama/qwen3:8b", "favourite"]
+    expect_focused_row(page, "ollama/qwen3:8b", "favourite")
 
 
 def test_a_held_key_takes_away_one_star_only(bench: Bench, open_page: Open) -> None:
@@ -117,7 +95,7 @@ def test_a_held_key_takes_away_one_star_only(bench: Bench, open_page: Open) -> N
     page.keyboard.up("Enter")
 
     expect(page.locator(".row.favourite")).to_have_count(2)
-    assert focused(page) == f"Favourite: {THREE[1]}"
+    expect_focus(page, f"Favourite: {THREE[1]}")
 
 
 def test_an_offline_favourite_that_goes_hands_the_focus_on(bench: Bench, open_page: Open) -> None:
@@ -130,7 +108,7 @@ def test_an_offline_favourite_that_goes_hands_the_focus_on(bench: Bench, open_pa
     page.keyboard.press("Space")
 
     expect(favourite(page, "attic/old:1b")).to_have_count(0)
-    assert focused_row(page) == ["Sam's desktop", "other"]
+    expect_focused_row(page, "Sam's desktop", "other")
 
 
 def test_a_favourite_that_another_client_removes_hands_the_focus_on(
@@ -143,11 +121,11 @@ def test_a_favourite_that_another_client_removes_hands_the_focus_on(
     bench.favourites(THREE[0], THREE[2])
 
     expect(favourite(page, THREE[1])).to_have_count(0)
-    assert focused_row(page) == [THREE[2], "favourite"]
+    expect_focused_row(page, THREE[2], "favourite")
     page.get_by_label("Question", exact=True).focus()
     bench.favourites(THREE[0])
     expect(favourite(page, THREE[2])).to_have_count(0)
-    assert focused(page) == "Question"  # who is elsewhere stays there
+    expect_focus(page, "Question")  # who is elsewhere stays there
 
 
 def test_a_model_that_is_deleted_by_keyboard_hands_the_focus_on(
@@ -157,12 +135,14 @@ def test_a_model_that_is_deleted_by_keyboard_hands_the_focus_on(
 
     page = ready(open_page(bench.served.base_url, height=TALL))
     row(page, "ollama/gemma3:4b").get_by_role("button", name="More about").press("Enter")
+    expect_focus(page, "Use for the next turn only")
     page.keyboard.press("End")
+    expect_focus(page, "Delete…")
     page.keyboard.press("Enter")
     page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
 
     expect(row(page, "ollama/gemma3:4b")).to_have_count(0)
-    assert focused(page) == "More about ollama/endless:1b"
+    expect_focus(page, "More about ollama/endless:1b")
 
 
 def test_a_row_that_goes_while_its_menu_or_dialog_is_open_hands_the_focus_on(
@@ -173,20 +153,49 @@ def test_a_row_that_goes_while_its_menu_or_dialog_is_open_hands_the_focus_on(
     page = ready(open_page(bench.served.base_url, height=TALL))
     delete = {"action": "delete", "confirm": True}
     row(page, "ollama/gemma3:4b").get_by_role("button", name="More about").press("Enter")
+    expect_focus(page, "Use for the next turn only")
     bench.api.post("/api/providers/ollama/manage", json={**delete, "model": "gemma3:4b"})
     expect(row(page, "ollama/gemma3:4b")).to_have_count(0)
     page.keyboard.press("Escape")
-    assert focused(page) == "More about ollama/endless:1b"
+    expect_focus(page, "More about ollama/endless:1b")
 
     page.keyboard.press("Enter")
+    expect_focus(page, "Use for the next turn only")
     page.keyboard.press("End")
+    expect_focus(page, "Delete…")
     page.keyboard.press("Enter")
-    page.get_by_role("dialog").wait_for()
+    expect_focus(page, "Cancel")
     bench.api.post("/api/providers/ollama/manage", json={**delete, "model": "endless:1b"})
     expect(row(page, "ollama/endless:1b")).to_have_count(0)
     page.keyboard.press("Escape")
     page.get_by_role("dialog").wait_for(state="detached")
-    assert focused(page) == "More about ollama/broken:7b"
+    expect_focus(page, "More about ollama/broken:7b")
+
+
+@pytest.mark.parametrize("key", ["Escape", "Enter"])
+def test_a_dialog_whose_row_has_gone_hands_the_focus_on_as_it_closes(
+    bench: Bench, open_page: Open, key: str
+) -> None:
+    """Not a moment later: who types on would type into what is gone."""
+    from playwright.sync_api import expect
+
+    page = ready(open_page(bench.served.base_url, height=TALL))
+    menu(page, "ollama/gemma3:4b", "Delete")
+    expect_focus(page, "Cancel")
+    delete = {"action": "delete", "model": "gemma3:4b", "confirm": True}
+    bench.api.post("/api/providers/ollama/manage", json=delete)
+    expect(row(page, "ollama/gemma3:4b")).to_have_count(0)
+    page.evaluate(
+        """() => new MutationObserver(async () => {
+            for (let n = 0; n < 20; n += 1) await null; // all that closing it does at once
+            const { ariaLabel, textContent } = document.activeElement;
+            window.afterwards = ariaLabel ?? textContent;
+        }).observe(document.querySelector("dialog"), { attributes: true })"""
+    )
+    page.keyboard.press(key)
+
+    page.wait_for_function("() => window.afterwards !== undefined")
+    assert page.evaluate("window.afterwards") == "More about ollama/endless:1b"
 
 
 def test_notices_that_are_closed_hand_the_focus_on(bench: Bench, open_page: Open) -> None:
@@ -202,23 +211,27 @@ def test_notices_that_are_closed_hand_the_focus_on(bench: Bench, open_page: Open
     )
     close.first.press("Enter")
     expect(close).to_have_count(1)
-    assert focused(page) == "Close"
+    expect_focus(page, "Close")
     close.press("Space")
     expect(close).to_have_count(0)
-    assert focused(page) == "Question"
+    expect_focus(page, "Question")
 
 
 def test_a_notice_that_is_closed_over_a_drawer_leaves_the_focus_in_it(
     bench: Bench, open_page: Open
 ) -> None:
+    from playwright.sync_api import expect
+
     page = open_page(bench.served.base_url, width=390)
     page.locator("#current-model").press("Enter")
+    expect_focus(page, "Filter models")
     page.evaluate(
         "async () => (await import('/page/script/notice.js')).complain({ message: 'one' })"
     )
     page.locator("#notices").get_by_role("button", name="Close").press("Enter")
 
-    assert focused(page) == "Filter models"
+    expect(page.locator("#notices .notice")).to_have_count(0)
+    expect_focus(page, "Filter models")
 
 
 def test_notes_about_downloads_that_are_closed_hand_the_focus_on(
@@ -232,10 +245,10 @@ def test_notes_about_downloads_that_are_closed_hand_the_focus_on(
         expect(page.get_by_role("button", name=f"Close the note about {name}")).to_be_visible()
 
     page.get_by_role("button", name="Close the note about nope:1").press("Enter")
-    assert focused(page) == "Close the note about nope:2"
+    expect_focus(page, "Close the note about nope:2")
     page.keyboard.press("Enter")
     expect(page.locator(".work")).to_be_hidden()
-    assert focused(page) == "Pull a model to Ollama"
+    expect_focus(page, "Pull a model to Ollama")
 
 
 # --- the order in the document --------------------------------------------------------------------
@@ -249,21 +262,24 @@ def test_rows_stand_in_the_document_as_they_are_shown(bench: Bench, open_page: O
     favourite(page, THREE[2]).locator(".name").focus()
     for _ in range(2):
         page.keyboard.press("Alt+ArrowUp")
-    assert rows(page)[1:4] == [THREE[2], THREE[0], THREE[1]]
-    assert in_document(page) == list(range(1, 20))
-    assert focused_row(page) == [THREE[2], "favourite"]
+    moved = [THREE[2], THREE[0], THREE[1]]
+    expect_value(page, lambda: rows(page)[1:4], moved)
+    expect_value(page, lambda: in_document(page), list(range(1, 20)))
+    expect_focused_row(page, THREE[2], "favourite")
 
+    expect_value(page, bench.stored_favourites, moved)
     bench.favourites(THREE[1], THREE[2], THREE[0])
     expect(favourite(page, THREE[1])).to_have_attribute("aria-rowindex", "2")
-    assert in_document(page) == list(range(1, 20))
-    assert focused_row(page) == [THREE[2], "favourite"]
+    expect_value(page, lambda: in_document(page), list(range(1, 20)))
+    expect_focused_row(page, THREE[2], "favourite")
 
     page.get_by_label("Question", exact=True).focus()
     bench.favourites(THREE[2], "studio/talk", THREE[0], THREE[1])
     expect(page.locator(".row.favourite")).to_have_count(4)
-    assert in_document(page) == list(range(1, 21))
+    expect_value(page, lambda: in_document(page), list(range(1, 21)))
     page.get_by_label("Filter models").fill("o")
-    assert in_document(page) == list(range(1, len(rows(page)) + 1))
+    expect(page.locator("#said")).to_have_text(re.compile(r"^\d+ models$"))
+    expect_value(page, lambda: in_document(page), list(range(1, len(rows(page)) + 1)))
 
 
 def test_rows_of_a_long_list_stand_in_order_wherever_it_is_scrolled_to(
@@ -362,13 +378,17 @@ def test_load_is_not_offered_for_what_is_loading(bench: Bench, open_page: Open) 
     page = ready(open_page(bench.served.base_url, height=TALL))
     with loading(bench, page) as shown:
         shown.get_by_role("button", name="More about").click()
-        assert "Load" not in page.get_by_role("menuitem").all_inner_texts()
+        expect(page.get_by_role("menuitem").first).to_be_visible()
+        expect(page.get_by_role("menuitem", name="Load", exact=True)).to_have_count(0)
         page.keyboard.press("Escape")
+        expect(page.get_by_role("menu")).to_have_count(0)
     menu(page, "ollama/gemma3:4b", "Load")
     mine = row(page, "ollama/gemma3:4b")
     expect(mine.locator(".state")).to_have_text(re.compile("^loading"))
     mine.get_by_role("button", name="More about").click()
-    assert "Load" not in page.get_by_role("menuitem").all_inner_texts()
+    expect(page.get_by_role("menuitem").first).to_be_visible()
+    expect(page.get_by_role("menuitem", name="Load", exact=True)).to_have_count(0)
+    bench.ollama.wait_until(lambda: bench.ollama.holding == 1)
     bench.ollama.finish_load("gemma3:4b")
     expect(page.get_by_role("menuitem", name="Unload", exact=True)).to_be_visible()
 
@@ -394,7 +414,7 @@ def test_leaving_the_page_while_it_pulls_is_asked_first(bench: Bench, open_page:
     with page.expect_event("dialog"):
         page.close(run_before_unload=True)
 
-    assert asked == ["beforeunload"]
+    until(page, lambda: asked == ["beforeunload"])
     assert bench.ollama.holding == 1
     page.get_by_role("button", name="Stop pulling codestral:22b").click()
     expect(page.locator(".work-text")).to_have_text("stopped")
@@ -421,6 +441,8 @@ def test_what_the_filter_finds_is_counted(
 
 
 def test_a_long_name_of_a_provider_can_be_read_whole(start: Start, open_page: Open) -> None:
+    from playwright.sync_api import expect
+
     label = "The computer below the desk in the room at the end of the corridor"
     host = desk(acme(), pretend.config("far", "acme", label=label))
     page = open_page(start(host, store=open_store(":memory:")).base_url)
@@ -428,4 +450,4 @@ def test_a_long_name_of_a_provider_can_be_read_whole(start: Start, open_page: Op
     title.wait_for()
 
     assert title.evaluate("it => it.scrollWidth > it.clientWidth")
-    assert title.get_attribute("title") == label
+    expect(title).to_have_attribute("title", label)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import pairwise
@@ -17,8 +17,9 @@ import pytest
 import pretend
 from gateway.page.bench import Bench, serve_page
 from gateway.page.conftest import Open
-from gateway.page.test_access import KEY, faults, focused, is_calm, keyed_page
+from gateway.page.test_access import KEY, faults, is_calm, keyed_page, slid_in
 from gateway.page.test_picker import TALL, favourite, ready, row
+from gateway.page.waiting import Traffic, expect_focus, expect_focused_row, expect_value
 from modelbay.state import open_store
 from modelbay_llamaswap.simulator import LlamaSwapSimulator
 from modelbay_llamaswap.simulator import SimulatedModel as SwapModel
@@ -26,7 +27,7 @@ from modelbay_ollama.simulator import OllamaSimulator
 from modelbay_ollama.simulator import SimulatedModel as OllamaModel
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Request
 
 pytestmark = pytest.mark.browser
 
@@ -61,20 +62,13 @@ def load(api: httpx.Client, provider: str, model: str) -> None:
     api.post(f"/api/providers/{provider}/manage", json=body).raise_for_status()
 
 
-def asked(page: "Page") -> list[tuple[str, str]]:
-    """Provider and action of each request for management from now on."""
-    found: list[tuple[str, str]] = []
-    page.on(
-        "request",
-        lambda request: (
-            found.append(
-                (request.url.split("/")[-2], json.loads(request.post_data or "{}")["action"])
-            )
-            if request.url.endswith("/manage")
-            else None
-        ),
-    )
-    return found
+def managed(requests: Sequence["Request"]) -> list[tuple[str, str]]:
+    """Provider and action of each request for management among these."""
+    return [
+        (each.url.split("/")[-2], json.loads(each.post_data or "{}")["action"])
+        for each in requests
+        if each.url.endswith("/manage")
+    ]
 
 
 @pytest.fixture
@@ -102,14 +96,16 @@ def test_an_opened_server_tells_its_version_address_health_and_what_is_loaded(
     bench: Bench, open_page: Open
 ) -> None:
     """S4-84, S4-88: memory, window, and the time until a model is unloaded, as the server says."""
+    from playwright.sync_api import expect
+
     load(bench.api, "ollama", "qwen3:8b")
     page = ready(open_page(bench.served.base_url, height=TALL))
-    assert page.locator(".row.server").count() == 0
+    expect(page.locator(".row.server")).to_have_count(0)
 
     toggle(page, "Ollama")
 
     found = told(page, "ollama")
-    assert re.fullmatch(r"healthy, answered in \d+ ms", found.pop("Health"))
+    assert re.fullmatch(r"healthy, answered in (\d+ ms|[\d.]+ s)", found.pop("Health"))
     assert found == {
         "Version": "Ollama 0.33.0",
         "Address": urlsplit(bench.ollama.base_url).netloc,
@@ -117,7 +113,7 @@ def test_an_opened_server_tells_its_version_address_health_and_what_is_loaded(
         "qwen3:8b llama · 8.0B · Q4_K_M": "5.5 GB VRAM · 4k context · unloads in 5 min",
     }
     toggle(page, "Ollama")
-    assert page.locator(".row.server").count() == 0
+    expect(page.locator(".row.server")).to_have_count(0)
 
 
 def test_memory_is_told_where_it_lies_and_time_as_the_server_counts_it(
@@ -205,8 +201,11 @@ def test_what_a_server_does_not_say_is_not_shown_and_what_it_cannot_do_is_not_as
     bench: Bench, open_page: Open
 ) -> None:
     load(bench.api, "sam-desktop", "quick")
-    page = ready(open_page(bench.served.base_url, height=TALL))
-    requests = asked(page)
+    page = open_page(bench.served.base_url, height=TALL, goto=False)
+    traffic = Traffic(page)
+    page.goto(bench.served.base_url)
+    ready(page)
+    traffic.settle()
 
     toggle(page, "Studio")
     toggle(page, "Sam's desktop")
@@ -218,7 +217,7 @@ def test_what_a_server_does_not_say_is_not_shown_and_what_it_cannot_do_is_not_as
     ]
     assert (found[0]["Version"], found[0]["Loaded"]) == ("vLLM 0.11.2", "2 of 2")
     assert (found[1]["Loaded"], found[1]["quick"]) == ("1 of 2", "4k context")
-    assert sorted(requests) == [
+    assert sorted(managed(traffic.asked)) == [
         ("sam-desktop", "health"),
         ("sam-desktop", "running"),
         ("studio", "health"),
@@ -230,21 +229,28 @@ def test_an_opened_server_is_asked_again_when_the_gateway_tells_of_a_change_and_
 ) -> None:
     from playwright.sync_api import expect
 
-    page = ready(open_page(bench.served.base_url, height=TALL))
+    page = open_page(bench.served.base_url, height=TALL, goto=False)
+    traffic = Traffic(page)
+    page.goto(bench.served.base_url)
+    ready(page)
     toggle(page, "Ollama")
     assert told(page, "ollama")["Loaded"] == "0 of 5"
-    requests = asked(page)
+    traffic.settle()
+    before = len(traffic.asked)
 
     load(bench.api, "ollama", "gemma3:4b")
 
     expect(panel(page, "ollama").locator(".in-memory strong")).to_have_text("gemma3:4b")
     assert told(page, "ollama")["Loaded"] == "1 of 5"
-    assert {provider for provider, _ in requests} == {"ollama"}
+    traffic.settle()
+    assert {provider for provider, _ in managed(traffic.asked[before:])} == {"ollama"}
     toggle(page, "Ollama")
-    done = len(requests)
+    expect(page.locator(".row.server")).to_have_count(0)
+    done = len(traffic.asked)
     load(bench.api, "ollama", "qwen3:8b")
     expect(row(page, "ollama/qwen3:8b").locator(".state")).to_have_text("loaded")
-    assert len(requests) == done
+    traffic.settle()
+    assert managed(traffic.asked[done:]) == []
 
 
 def test_an_opened_server_is_not_polled_and_its_time_counts_by_itself(
@@ -252,7 +258,10 @@ def test_an_opened_server_is_not_polled_and_its_time_counts_by_itself(
 ) -> None:
     """Once the time it told is over, only the server knows whether the model was asked again."""
     load(bench.api, "ollama", "qwen3:8b")
+    from playwright.sync_api import expect
+
     page = open_page(bench.served.base_url, height=TALL, goto=False)
+    traffic = Traffic(page)
     page.clock.install()
     page.goto(bench.served.base_url)
     page.clock.run_for(2000)
@@ -260,48 +269,51 @@ def test_an_opened_server_is_not_polled_and_its_time_counts_by_itself(
     toggle(page, "Ollama")
     said = panel(page, "ollama").locator(".in-memory .said")
     said.wait_for()
-    for _ in range(3):  # what it still asks for after its first look
-        page.evaluate("fetch('/health').then(answer => answer.text())")
-        page.clock.run_for(2000)
-    requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
+    traffic.settle(lambda: page.clock.run_for(200))
+    asked = len(traffic.asked)
 
     page.clock.run_for(120_000)
-    assert said.inner_text() == "5.5 GB VRAM · 4k context · unloads in 3 min"
+    expect(said).to_have_text("5.5 GB VRAM · 4k context · unloads in 3 min")
     page.clock.run_for(140_000)
-    assert re.search(r"unloads in \d\d s$", said.inner_text())
+    expect(said).to_have_text(re.compile(r"unloads in \d\d s$"))
     page.clock.run_for(600_000)
-    assert said.inner_text() == "5.5 GB VRAM · 4k context"
-    assert requests == []
+    expect(said).to_have_text("5.5 GB VRAM · 4k context")
+    page.evaluate("fetch('/health').then(answer => answer.text())")
+    assert [each.url for each in traffic.asked[asked:]] == []
 
 
 def test_a_server_that_does_not_answer_says_why_and_what_to_try(
     bench: Bench, open_page: Open
 ) -> None:
+    from playwright.sync_api import expect
+
     page = ready(open_page(bench.served.base_url, height=TALL, expected="Failed to load resource"))
     toggle(page, "Attic")
 
     assert told(page, "attic") == {"Address": "127.0.0.1:9", "Health": "offline"}
     failure = panel(page, "attic").locator(".failure")
-    assert failure.count() == 1  # both questions failed for the same reason
-    assert "127.0.0.1:9" in failure.inner_text()
-    assert "modelbay doctor" in failure.locator(".hint").inner_text()
-    assert "cannot reach http://127.0.0.1:9" in page.locator("#said").inner_text()
+    expect(failure).to_have_count(1)  # both questions failed for the same reason
+    expect(failure).to_contain_text("127.0.0.1:9")
+    expect(failure.locator(".hint")).to_contain_text("modelbay doctor")
+    expect(page.locator("#said")).to_contain_text("cannot reach http://127.0.0.1:9")
 
 
 def test_a_key_that_may_not_manage_sees_what_the_list_tells_and_asks_nothing(
     bench: Bench, open_page: Open
 ) -> None:
+    from playwright.sync_api import expect
+
     page = keyed_page(bench, open_page, "chat")
     row(page, "ollama/qwen3:8b").wait_for()
-    requests = asked(page)
+    traffic = Traffic(page)
 
     toggle(page, "Ollama")
 
     assert list(told(page, "ollama")) == ["Health", "Loaded"]
     note = "Its version, address and memory are shown to a key that is good for manage."
-    assert panel(page, "ollama").locator(".said").all_inner_texts() == [note]
-    assert (is_calm(page), requests) == (True, [])
+    expect(panel(page, "ollama").locator(".said")).to_have_text([note])
+    page.evaluate("fetch('/health').then(answer => answer.text())")
+    assert (is_calm(page), managed(traffic.asked)) == (True, [])
     assert KEY not in page.content()
 
 
@@ -325,34 +337,36 @@ def test_a_server_is_opened_and_read_with_the_keyboard_alone(bench: Bench, open_
     page = ready(open_page(bench.served.base_url, height=700))
     page.get_by_label("Filter models").focus()
     page.keyboard.type("ollama")
+    expect(row(page, "studio/talk")).to_have_count(0)
     page.keyboard.press("ArrowDown")
+    expect_focused_row(page, "ollama/qwen3:8b", "other")
     page.keyboard.press("ArrowUp")
-    assert focused(page).startswith("Ollama")
+    expect_focus(page, re.compile("Ollama"))
     for _ in range(2):
         page.keyboard.press("ArrowRight")
-    assert focused(page) == "About the server of Ollama"
+    expect_focus(page, "About the server of Ollama")
 
     page.keyboard.press("Enter")
     about = page.get_by_role("button", name="About the server of Ollama")
     expect(about).to_have_attribute("aria-expanded", "true")
     expect(page.locator("#said")).to_have_text(re.compile(r"^Ollama: Version: Ollama 0\.33\.0\. "))
-    assert focused(page) == "About the server of Ollama"
+    expect_focus(page, "About the server of Ollama")
+    models = panel(page, "ollama").locator(".in-memory strong").all_inner_texts()
+    assert sorted(models) == ["gemma3:4b", "qwen3:8b"]
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Home")
-    assert focused(page).startswith("Version")
-    models = []
-    for _ in range(2):
+    expect_focus(page, re.compile("Version"))
+    for model in models:
         page.keyboard.press("ArrowRight")
-        models.append(focused(page).split()[0])
-    assert sorted(models) == ["gemma3:4b", "qwen3:8b"]
-    assert page.locator('#models [tabindex="0"]').count() == 1
+        expect_focus(page, re.compile(re.escape(f"{model} ")))
+    expect(page.locator('#models [tabindex="0"]')).to_have_count(1)
     page.keyboard.press("ArrowDown")
-    assert page.evaluate("document.activeElement.closest('.row').dataset.id") == "ollama/qwen3:8b"
+    expect_focused_row(page, "ollama/qwen3:8b", "other")
 
     about.focus()
     page.keyboard.press("Space")
     expect(about).to_have_attribute("aria-expanded", "false")
-    assert focused(page) == "About the server of Ollama"
+    expect_focus(page, "About the server of Ollama")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -371,17 +385,20 @@ def test_with_servers_opened_axe_finds_no_serious_fault_and_rows_do_not_overlap(
     row(page, "ollama/qwen3:8b").wait_for(state="attached")
     if width < 1312:
         page.locator("#current-model").click()
+        slid_in(page, "#picker")
     for label, id in (("Ollama", "ollama"), ("Attic", "attic"), ("Studio", "studio")):
         toggle(page, label)
         told(page, id)
 
-    boxes = page.evaluate(
-        """() => [...document.querySelectorAll(".row")]
-            .sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)
-            .map(each => each.getBoundingClientRect())
-            .map(({top, bottom}) => [Math.round(top), Math.round(bottom)])"""
-    )
-    assert all(before[1] == after[0] for before, after in pairwise(boxes))
+    boxes = """() => [...document.querySelectorAll(".row")]
+        .sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)
+        .map(each => each.getBoundingClientRect())
+        .map(({top, bottom}) => [Math.round(top), Math.round(bottom)])"""
+
+    def gaps() -> set[int]:
+        return {below[0] - above[1] for above, below in pairwise(page.evaluate(boxes))}
+
+    expect_value(page, gaps, {0})
     assert page.evaluate("document.querySelector('#models').scrollWidth") <= width
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert faults(page) == []
@@ -450,7 +467,7 @@ def test_a_favourite_of_another_program_is_seen_without_a_reload(
         ThreadPoolExecutor(1) as pool,
     ):
         page = ready(open_page(served.base_url, height=TALL))
-        assert page.locator(".row.favourite").count() == 0
+        expect(page.locator(".row.favourite")).to_have_count(0)
         pool.submit(asyncio.run, add_favourite()).result(30)
 
         expect(favourite(page, "ollama/gemma3:4b")).to_be_visible()

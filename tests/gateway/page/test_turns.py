@@ -1,7 +1,7 @@
 """One turn from the question to what is kept: who answers, twice, stopped, failed, asked again."""
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +11,7 @@ from gateway.page.bench import Bench
 from gateway.page.conftest import Open
 from gateway.page.test_chat import ask, choose, last_answer, only_conversation, whole
 from gateway.page.test_conversation import side_by_side
-from gateway.page.test_focus import focused
+from gateway.page.waiting import expect_focus, until
 from gateway.serving import acme, desk
 from modelbay.models.chat import ChatRequest
 from modelbay.models.events import Finish, StreamEvent, TextDelta, Usage
@@ -81,15 +81,6 @@ def held(page: "Page", path: str, most: int = 1) -> list["Route"]:
     return found
 
 
-def until(page: "Page", is_so: Callable[[], bool]) -> None:
-    """Turn the page's wheel until it is so."""
-    for _ in range(1000):
-        if is_so():
-            return
-        page.evaluate("fetch('/health').then(answer => answer.text())")
-    raise AssertionError("it never came so far")
-
-
 def contents(bench: Bench) -> list[object]:
     return [each["content"] for each in bench.messages(only_conversation(bench))]
 
@@ -127,7 +118,7 @@ def test_the_header_names_the_default_after_something_was_loaded(
     ask(page, "Who are you?")
 
     name = whole(page).locator(".who").inner_text()
-    assert header(page).inner_text() == name
+    expect(header(page)).to_have_text(name)
 
 
 def test_a_chosen_model_that_goes_is_told_at_once(bench: Bench, open_page: Open) -> None:
@@ -199,6 +190,8 @@ def test_a_choice_for_the_next_turn_outlives_the_turn_that_runs(
 
 
 def test_a_double_click_asks_again_once(bench: Bench, open_page: Open) -> None:
+    from playwright.sync_api import expect
+
     page = open_page(bench.served.base_url)
     choose(page, "llamacpp/tiny")
     ask(page, "Once")
@@ -209,7 +202,7 @@ def test_a_double_click_asks_again_once(bench: Bench, open_page: Open) -> None:
     whole(page)
 
     assert len(sent) == 1
-    assert page.locator(".answer").count() == 1
+    expect(page.locator(".answer")).to_have_count(1)
     assert contents(bench) == ["Once", "Tiny speaks."]
 
 
@@ -231,7 +224,7 @@ def test_what_a_tool_gave_is_sent_once(bench: Bench, open_page: Open) -> None:
     waiting[0].abort()
     expect(page.locator(".notice.failure")).to_contain_text("does not answer")
     expect(field).to_have_value("sunny")
-    assert page.locator(".result").count() == 0
+    expect(page.locator(".result")).to_have_count(0)
     send.click()
 
     expect(page.locator(".answer")).to_have_count(2)
@@ -340,6 +333,8 @@ def test_of_two_answers_the_one_that_fails_anew_stays(bench: Bench, open_page: O
 
 
 def test_two_answers_take_the_place_of_two(bench: Bench, open_page: Open) -> None:
+    from playwright.sync_api import expect
+
     page = open_page(bench.served.base_url)
     choose(page, "llamacpp/tiny")
     from_menu(page, "sam-desktop/quick", "Answer side by side")
@@ -350,7 +345,7 @@ def test_two_answers_take_the_place_of_two(bench: Bench, open_page: Open) -> Non
     until(page, lambda: len(sent) == 2)
     whole(page)
 
-    assert page.locator(".pair .text").all_inner_texts() == ["Tiny speaks.", "quick answer"]
+    expect(page.locator(".pair .text")).to_have_text(["Tiny speaks.", "quick answer"])
     assert contents(bench) == ["Both", "Tiny speaks.", "quick answer"]
 
 
@@ -380,7 +375,7 @@ def test_a_question_that_is_stopped_on_its_way_is_not_asked(
     expect(whole(page).locator(".text")).to_have_text("Tiny speaks.")
     assert len(sent) == 1
     assert contents(bench) == ["Rather this", "Tiny speaks."]
-    assert page.locator(".question").all_inner_texts() == ["Rather this"]
+    expect(page.locator(".question")).to_have_text(["Rather this"])
 
 
 # --- where one goes on ----------------------------------------------------------------------------
@@ -393,7 +388,7 @@ def test_send_by_keyboard_leaves_one_at_the_question(bench: Bench, open_page: Op
     page.get_by_role("button", name="Send", exact=True).press("Enter")
     whole(page)
 
-    assert focused(page) == "Question"
+    expect_focus(page, "Question")
 
 
 def test_use_the_default_by_keyboard_leads_to_the_question(bench: Bench, open_page: Open) -> None:
@@ -405,7 +400,7 @@ def test_use_the_default_by_keyboard_leads_to_the_question(bench: Bench, open_pa
     default.press("Enter")
     expect(default).to_be_hidden()
 
-    assert focused(page) == "Question"
+    expect_focus(page, "Question")
 
 
 def test_what_is_half_written_stays_with_its_conversation(bench: Bench, open_page: Open) -> None:
