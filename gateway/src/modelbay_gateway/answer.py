@@ -140,11 +140,11 @@ class Answer:
                     continue
                 if self._failure is not None and done and not started and not self._begun:
                     raise Failed(self._failure)
-                data = self._take(done)
                 if not started:
                     started = True
+                    self._parts.insert(0, self._encoder.begin())
                     await self._call.send(self._head(headers()))
-                    data = self._encoder.begin() + data
+                data = self._take(done)
                 if data or done:
                     self._last = self._loop.time()
                     await self._call.send(

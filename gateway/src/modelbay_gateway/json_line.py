@@ -24,7 +24,8 @@ def framed(before: bytes, pieces: Sequence[str], after: bytes) -> bytes:
         data = _encode_lines(pieces)
     except UnicodeEncodeError:
         data = _encode_lines([_mended(piece) for piece in pieces])
-    return before + _on_one_line(data)[:-1].replace(b"\n", after + before) + after
+    inner = _on_one_line(data)[:-1].replace(b"\n", after + before)
+    return b"".join((before, inner, after))
 
 
 def _on_one_line(data: bytes) -> bytes:

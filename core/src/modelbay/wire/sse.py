@@ -47,20 +47,19 @@ class SSEDecoder:
             and len(chunk) <= self._limit
         ):
             return [chunk[6:-2]]
-        cut = -1 if self._data is not None else chunk.rfind(_BETWEEN)
-        if cut < 0:
-            return self._feed_lines(chunk)
-        block = self._lines.close() + chunk[:cut]
-        events = block[len(_DATA) :].split(_BETWEEN + _DATA)
-        if (
-            # Many whole events at once, as they come when a server is fast: each one line.
-            block.startswith(_DATA)
-            and block.count(b"\n") == 2 * (len(events) - 1)
-            and b"\r" not in block
-            and len(block) <= self._limit
-        ):
-            return events + self._feed_lines(chunk[cut + len(_BETWEEN) :])
-        return self._feed_lines(block + chunk[cut:])
+        if self._data is None and _BETWEEN in chunk:
+            chunk = self._lines.close() + chunk
+            cut = chunk.rfind(_BETWEEN)
+            events = chunk[len(_DATA) : cut].split(_BETWEEN + _DATA)
+            if (
+                # Many whole events at once, as they come when a server is fast: each one line.
+                chunk.startswith(_DATA)
+                and chunk.count(b"\n", 0, cut) == 2 * (len(events) - 1)
+                and chunk.find(b"\r", 0, cut) < 0
+                and cut <= self._limit
+            ):
+                return events + self._feed_lines(chunk[cut + len(_BETWEEN) :])
+        return self._feed_lines(chunk)
 
     def _feed_lines(self, chunk: bytes) -> list[bytes]:
         events = []
