@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -65,6 +66,19 @@ async def failure(provider: ProviderContext, path: str = "x") -> BackendError:
 
 
 # --- requests -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["json", "content"])
+async def test_a_body_is_let_go_once_it_was_sent(sim: Simulator, field: str) -> None:
+    """It may be large, and the answer take long."""
+    endless(sim, "POST")
+    body: object = {"prompt": ["a" * 1000]} if field == "json" else b"a" * 1000
+    async with lent(sim.base_url) as provider:
+        held = sys.getrefcount(body)
+        sent: dict[str, Any] = {field: body}
+        async with open_stream(provider, "POST", "x", **sent):
+            del sent
+            assert sys.getrefcount(body) == held
 
 
 async def test_a_request_with_a_body_says_what_it_is_and_one_without_says_nothing(

@@ -140,6 +140,8 @@ class open_stream:  # noqa: N801 - reads like the function it is used as
         except BaseException as exc:
             self._end(exc)
             raise
+        finally:
+            self._json = self._content = None  # it may be large, and the answer take long
         return self._response
 
     async def __aexit__(

@@ -295,6 +295,7 @@ async def _events(
         async with open_stream(
             provider, "POST", path, json=body, idle_s=IDLE_S if pings else None
         ) as response:
+            del body  # it may be large, and the answer take long
             await raise_for_status(provider, response, model=str(model.ref), classify=classify)
             kind = response.headers.get("content-type", "").lower()
             if kind.startswith("text/event-stream"):
