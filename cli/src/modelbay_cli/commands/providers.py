@@ -12,7 +12,7 @@ from modelbay.config import locations
 from modelbay.config_edit import add_provider, provider_ids, remove_provider, set_value
 from modelbay.dsn import kind_of, parse_dsn
 from modelbay.errors import ConfigError, PluginLoadError, UnknownProviderError
-from modelbay.host.host import not_installed
+from modelbay.host.configuration import not_installed
 from modelbay.models.frozen import JsonObject
 from modelbay_cli import layers, providers_file
 from modelbay_cli.offers import Offer, offers

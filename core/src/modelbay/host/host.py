@@ -1,6 +1,5 @@
 """The host: providers, their plugins, the registry, and the calls an embedder makes."""
 
-import difflib
 import logging
 import os
 import time
@@ -15,20 +14,20 @@ from modelbay.config import (
     Locations,
     ProvidersFile,
     locations,
-    parse_providers_file,
-    unreadable,
 )
-from modelbay.context import ProviderContext
 from modelbay.deadline import Watchdog
 from modelbay.errors import (
     ConfigError,
     ModelbayError,
-    PluginLoadError,
-    UnknownModelError,
-    UnknownProviderError,
 )
 from modelbay.host import select
-from modelbay.host.backend import Backend
+from modelbay.host.choice import ModelChoice
+from modelbay.host.configuration import (
+    choose_default_provider,
+    make_handle,
+    read_providers,
+    require_unique,
+)
 from modelbay.host.features import check_features, refuse
 from modelbay.host.handles import ProviderHandle
 from modelbay.host.ledger import Ledger
@@ -38,12 +37,12 @@ from modelbay.host.measuring import MEASURABLE, TOKENS_LIMIT, measure, subject_o
 from modelbay.host.registry import Registry
 from modelbay.host.resources import HostResources
 from modelbay.host.roster import call_roll
-from modelbay.host.streams import EventStream, Fold, error_event
+from modelbay.host.streams import EventStream, Fold, errors_as_events
 from modelbay.host.tools import call_tool, management_tools
 from modelbay.host.watching import Watching
 from modelbay.keys import KeyStore
 from modelbay.models.capabilities import Capabilities, Measurement, Provenance
-from modelbay.models.catalog import Catalog, CatalogChange, DiscoveredModel, ModelInfo
+from modelbay.models.catalog import Catalog, CatalogChange, ModelInfo
 from modelbay.models.chat import ChatRequest, ChatResult, Tool
 from modelbay.models.events import StreamEvent, ToolCall
 from modelbay.models.manage import Action, Done, ManageEvent
@@ -57,8 +56,7 @@ from modelbay.models.media import (
     RerankResult,
 )
 from modelbay.models.provider import ProviderConfig
-from modelbay.refs import ModelRef, parse_model_ref
-from modelbay.resolve import Resolver
+from modelbay.refs import ModelRef
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -118,16 +116,28 @@ class Host:
         }
         self.keys = KeyStore(places.data / "keys.json")
         self.roster = call_roll(file.providers, also, env, installed.plugins, by_kind, self.keys)
-        handles = [self._handle(config, by_kind) for config in self.roster.providers]
+        problems = self.roster.problems
+        handles = [
+            ProviderHandle(config, problem=problems[config.id])
+            if config.id in problems
+            else make_handle(config, by_kind, resources)
+            for config in self.roster.providers
+        ]
         self.providers: tuple[ProviderHandle, ...] = tuple(handles)
-        self._default_provider = self._choose_default_provider()
+        default_provider = choose_default_provider(file, handles)
         self.registry = Registry(
             handles,
-            default_provider=self._default_provider,
+            default_provider=default_provider,
             spawn=resources.task,
             clock=clock,
             cache=cache,
             ledger=Ledger(places.data),
+        )
+        self._choice = ModelChoice(
+            self.registry,
+            default_model=env.get("DEFAULT_MODEL") or file.default_model,
+            default_provider=default_provider,
+            favorites=self._favorites,
         )
         self._watching = Watching(self.registry, handles, resources.task)
 
@@ -164,10 +174,10 @@ class Host:
         env = dict(os.environ if env is None else env)
         places = locations(env)
         if providers is None:
-            file = _read(places.providers_file)
+            file = read_providers(places.providers_file)
         else:
             file = ProvidersFile(providers=tuple(providers))
-            _require_unique(file.providers)
+            require_unique(file.providers)
         if installed is None:
             installed = load_plugins(env, wrappers=file.wrappers)
         return cls(
@@ -213,6 +223,15 @@ class Host:
     def _state_exists(self) -> bool:
         """Whether there is anything to read; a store that is only looked at is not made."""
         return not isinstance(self._state_place, Path) or self._state_place.exists()
+
+    async def _favorites(self) -> tuple[str, ...]:
+        if self._state is None and not self._state_exists():
+            return ()
+        try:
+            return await self.state.favorites()
+        except ConfigError as exc:  # a state file that is damaged takes them away, and no more
+            log.warning("the favourites cannot be read: %s", exc)
+            return ()
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -261,70 +280,7 @@ class Host:
             RoutingError: There is no such provider or model; the message says what was probed.
             BackendError: The model's provider could not be asked.
         """
-        text = str(model) if model else None
-        if text is None and task == "chat":
-            text = self.env.get("DEFAULT_MODEL") or self.file.default_model
-        if not text:
-            await self.registry.refresh(force=False)
-            return await self._chosen(task)
-        known = self.registry.find(text)
-        if known is not None:
-            return known
-        ids = self.registry.provider_ids
-        ref = parse_model_ref(
-            text, default_provider=self._default_provider or "", known_providers=ids
-        )
-        if not ref.provider_id:
-            raise UnknownModelError(
-                f"'{text}' has no provider in front, and there is no default provider",
-                hint='set "defaultProvider" in providers.json, or write PROVIDER/MODEL',
-            )
-        known = self.registry.find(str(ref))
-        if known is not None:
-            return known
-        await self.registry.refresh([ref.provider_id], force=True)
-        return self.registry.find(str(ref)) or self._unlisted(text, ref)
-
-    async def _chosen(self, task: select.Task) -> ModelInfo:
-        """The model of a turn that nobody and nothing names one for."""
-        catalog = self.registry.catalog
-        chosen = select.of_default_provider(catalog, task)
-        if chosen is None and (self._state is not None or self._state_exists()):
-            favorites: tuple[str, ...] = ()
-            try:
-                favorites = await self.state.favorites()
-            except ConfigError as exc:  # a state file that is damaged takes them away, and no more
-                log.warning("the favourites cannot be read: %s", exc)
-            found = [self.registry.find(ref) for ref in favorites]
-            listed = [model for model in found if model is not None]
-            chosen = select.of_favorites(catalog, listed, task)
-        return chosen or select.pick(catalog, task)
-
-    def _unlisted(self, text: str, ref: ModelRef) -> ModelInfo:
-        """A model the registry does not list, even after a fresh look."""
-        handle = self.registry.handle(ref.provider_id)
-        problem = self.registry.problem_of(ref.provider_id)
-        prefix, slash, _ = text.partition("/")
-        if ref.is_legacy_bare and slash and problem is None:
-            raise UnknownProviderError(
-                f"'{prefix}' is no provider, and the default provider '{ref.provider_id}' does not"
-                f" list '{text}'",
-                model=text,
-                hint=select.unknown(text, self.catalog).hint,
-            )
-        if problem is not None:
-            raise problem.with_traceback(None)  # it is raised again and again, and must not grow
-        backend = handle.require()
-        if not backend.table.server_checks_names:
-            raise select.unknown(text, self.catalog, ref.provider_id)
-        assert handle.resolver is not None  # it stands beside the backend
-        guess = DiscoveredModel(wire_id=ref.wire_id)
-        return ModelInfo(
-            ref=ref,
-            name=ref.wire_id,
-            kind=handle.kind,
-            capabilities=handle.resolver.capabilities(guess),
-        )
+        return await self._choice.resolve(str(model) if model else None, task)
 
     async def explain(self, model: ModelRef | str) -> Explanation:
         """Every layer's word on a model's capabilities."""
@@ -388,7 +344,7 @@ class Host:
         events = self._listed(request, stream, deadline_s)
         if events is None:
             events = self._chat(request, stream, deadline_s)
-        return stream.over(events if errors == "raise" else _errors_as_events(events))
+        return stream.over(events if errors == "raise" else errors_as_events(events))
 
     async def chat(self, request: ChatRequest, *, deadline_s: float | None = None) -> ChatResult:
         """The whole answer at once."""
@@ -417,7 +373,7 @@ class Host:
                 async for event in events:
                     yield event
 
-        return stream.over(answer() if errors == "raise" else _errors_as_events(answer()))
+        return stream.over(answer() if errors == "raise" else errors_as_events(answer()))
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Vectors, in the order of the texts."""
@@ -538,101 +494,3 @@ class Host:
         finally:
             watchdog.close()
         return info, max(0.0, deadline_s - (self._clock() - began))
-
-    # --- how it is put together ------------------------------------------------------------------
-
-    def _handle(self, config: ProviderConfig, by_kind: Mapping[str, Plugin]) -> ProviderHandle:
-        if config.id in self.roster.problems:
-            return ProviderHandle(config, problem=self.roster.problems[config.id])
-        plugin = by_kind.get(config.kind)
-        if plugin is None:
-            return ProviderHandle(
-                config,
-                problem=not_installed(config.kind, sorted(by_kind), provider_id=config.id),
-            )
-        if plugin.manager is None:
-            return ProviderHandle(config, problem=_absent(plugin, config))
-        try:
-            backend = Backend(plugin.kind, plugin.manager, ProviderContext(config, self._resources))
-            if backend.table.tls_in_dsn and (secure := config.over_tls()) is not config:
-                config = secure
-                context = ProviderContext(config, self._resources)
-                backend = Backend(plugin.kind, plugin.manager, context)
-        except ModelbayError as exc:
-            return ProviderHandle(config, problem=exc)
-        resolver = Resolver(config, backend.table)
-        return ProviderHandle(config, backend, resolver, version=plugin.version)
-
-    def _choose_default_provider(self) -> str | None:
-        wanted = self.file.default_provider
-        ids = [handle.id for handle in self.providers]
-        if wanted is not None:
-            if wanted not in ids:
-                raise ConfigError(
-                    f"'{wanted}' is none of the providers ({', '.join(ids) or 'none'})",
-                    where=self.file.where,
-                    pointer="/defaultProvider",
-                    hint="name one of them, or remove the key",
-                )
-            return wanted
-        local = [h.id for h in self.providers if h.table is not None and h.table.local]
-        return next(iter((*local, *ids)), None)
-
-
-def not_installed(
-    kind: str, kinds: Sequence[str], *, provider_id: str | None = None
-) -> PluginLoadError:
-    """The error for a kind that is none of ``kinds``, which are installed.
-
-    No package's name is guessed: whoever mistypes a kind would be told to install a stranger's.
-    """
-    near = difflib.get_close_matches(kind.lower(), kinds, 1)
-    return PluginLoadError(
-        f"no plugin for kind '{kind}' is installed (installed: {', '.join(kinds) or 'none'})",
-        provider_id=provider_id,
-        hint=f"modelbay plugin list   # did you mean '{near[0]}'?"
-        if near
-        else "modelbay plugin list",
-    )
-
-
-def _require_unique(providers: Sequence[ProviderConfig]) -> None:
-    ids = [provider.id for provider in providers]
-    twice = next((one for one in ids if ids.count(one) > 1), None)
-    if twice is not None:
-        raise ConfigError(
-            f"the id '{twice}' is given to {ids.count(twice)} providers",
-            where="providers",
-            hint="give every provider an id of its own",
-        )
-
-
-def _read(path: Path) -> ProvidersFile:
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin with its mark
-    except FileNotFoundError:
-        return ProvidersFile()  # normal: there is no configuration until somebody writes one
-    except UnicodeDecodeError as exc:
-        raise ConfigError("not UTF-8 text", where=str(path)) from exc
-    except OSError as exc:
-        unreadable(path, exc)
-    return parse_providers_file(text, str(path))
-
-
-def _absent(plugin: Plugin, config: ProviderConfig) -> ModelbayError:
-    if plugin.error is not None:
-        return plugin.error
-    return PluginLoadError(
-        f"the plugin for kind '{config.kind}' is switched off",
-        provider_id=config.id,
-        hint=f"take '{plugin.kind}' out of MODELBAY_DISABLE",
-    )
-
-
-async def _errors_as_events(answer: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:
-    try:
-        async with closing(answer) as events:
-            async for event in events:
-                yield event
-    except ModelbayError as exc:
-        yield error_event(exc)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar, cast
 
+from modelbay.closing import closing
 from modelbay.errors import ModelbayError
 from modelbay.models.chat import ChatResult
 from modelbay.models.events import (
@@ -164,3 +165,13 @@ def error_event(exc: ModelbayError) -> ErrorEvent:
         retry_after_s=getattr(exc, "retry_after_s", None),
         partial=getattr(exc, "partial", None),
     )
+
+
+async def errors_as_events(answer: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:
+    """The same, where an error of the tree is the last event instead of being raised."""
+    try:
+        async with closing(answer) as events:
+            async for event in events:
+                yield event
+    except ModelbayError as exc:
+        yield error_event(exc)
