@@ -67,3 +67,24 @@ async def test_nothing_is_written_to_a_connection_that_has_closed_meanwhile() ->
     await asyncio.sleep(0)
 
     assert sent == [("two", b"b")]
+
+
+async def test_a_connection_that_cannot_be_written_to_takes_nothing_from_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Wire):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            raise RuntimeError("it was ended")
+
+        def abort(self) -> None:
+            self.closed = True
+
+    sent: list[tuple[str, bytes]] = []
+    broken, two, outbox = Broken("one", sent), Wire("two", sent), Outbox()
+
+    outbox.write(broken, b"a", now=False)
+    outbox.write(two, b"b", now=False)
+    outbox.flush()
+
+    assert (sent, broken.closed) == ([("two", b"b")], True)
+    assert caplog.messages == ["a connection cannot be written to"]

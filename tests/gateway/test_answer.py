@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -297,3 +298,25 @@ def test_answers_that_outlive_the_drain_are_refused(start: Start, raw: Raw) -> N
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
     assert answer.json()["error"]["message"] == "the gateway is shutting down"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [("/v1/messages", b"raw"), ("/v1/chat/completions", object())]
+)
+def test_a_text_that_is_none_ends_the_answer_with_an_error(
+    start: Start, raw: Raw, path: str, text: Any
+) -> None:
+    gate = asyncio.Event()
+
+    async def reply(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        yield TextDelta("first")
+        yield TextDelta(text)
+        await gate.wait()
+        yield Finish("stop")
+
+    served = start(desk(acme(reply)))
+    answer = raw(served).post(path, json={**CHAT, "max_tokens": 9})
+
+    assert answer.status_code == 200
+    assert "first" in answer.text
+    assert "a fault of its own" in answer.text

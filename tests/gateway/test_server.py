@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator
 
@@ -172,6 +173,35 @@ def test_an_answer_that_ends_its_connection_goes_out_whole_beside_others(start: 
 
     assert [answer.count(b"HTTP/1.1 200 ") for answer in answers] == [2] * 8
     assert [answer.count(b'"version":"0.1.0"}') for answer in answers] == [2] * 8
+
+
+def test_who_says_that_nothing_more_will_come_gets_the_answer_beside_others(start: Start) -> None:
+    gate = asyncio.Event()
+
+    async def held(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        yield TextDelta("a")
+        await gate.wait()
+        yield Finish("stop")
+
+    served = start(desk(acme(held)))
+    body = json.dumps(
+        {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
+    )
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}"
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30) as streaming:
+        streaming.sendall(f"{head}\r\n\r\n{body}".encode())
+        assert streaming.recv(65536).startswith(b"HTTP/1.1 200 ")
+        answers = []
+        for _ in range(10):
+            with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+                connection.sendall(GET)
+                connection.shutdown(socket.SHUT_WR)
+                answers.append(rest(connection))
+        served.loop.call_soon_threadsafe(gate.set)
+        assert streaming.recv(65536)
+
+    assert [answer.startswith(b"HTTP/1.1 200 ") for answer in answers] == [True] * 10
+    assert [answer.endswith(b'"version":"0.1.0"}') for answer in answers] == [True] * 10
 
 
 def test_a_body_that_nobody_wanted_is_not_read_without_end(start: Start) -> None:

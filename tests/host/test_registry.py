@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import modelbay.host.registry
 from modelbay.errors import (
     AuthenticationError,
     BackendBusyError,
@@ -253,6 +254,27 @@ async def test_while_a_slow_one_is_waited_for_the_others_models_are_put_together
     assert put_together == ["desk"]
     assert shown(held) == {"desk": ("ok", ["desk/m"]), "lab": ("down", [])}
     assert put_together == ["desk"]
+
+
+async def test_between_many_models_others_have_their_turns(
+    put_together: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modelbay.host.registry, "BURST", 3)
+    held = registry(*(handle(id, Server(lists("a", "b"))) for id in ("a", "b", "c", "d", "e")))
+    await held.refresh(force=False)
+    seen: list[list[str]] = []
+
+    async def watch() -> None:
+        while True:
+            seen.append([*put_together])
+            await asyncio.sleep(0)
+
+    watching = task(watch())
+    await held.assemble()
+    watching.cancel()
+
+    assert seen == [["a", "b"], ["a", "b", "c", "d"]]
+    assert put_together == ["a", "b", "c", "d", "e"]
 
 
 async def test_a_catalogue_is_the_same_after_a_journey() -> None:

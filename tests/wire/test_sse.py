@@ -66,6 +66,25 @@ def test_the_last_event_needs_no_blank_line(end: bytes) -> None:
     assert read(b"data: one\n\ndata: [DONE]" + end, []) == ([b"one", b"[DONE]"], b"")
 
 
+def test_an_event_may_have_very_many_lines() -> None:
+    sse = SSEDecoder()
+
+    assert [sse.feed(b"data: y\n" * 8192) for _ in range(40)] == [[]] * 40
+    assert sse.feed(b"\n") == [b"\n".join([b"y"] * 40 * 8192)]
+
+
+@pytest.mark.parametrize(("lines", "fits"), [(3, True), (4, False)])
+def test_the_limit_is_for_all_lines_of_an_event_and_what_joins_them(lines: int, fits: bool) -> None:
+    sse = SSEDecoder(limit=11)
+    data = b"data: one\n" * lines
+
+    if fits:
+        assert sse.feed(data + b"\n") == [b"one\none\none"]
+    else:
+        with pytest.raises(ProtocolError, match="an event of more than 11 bytes"):
+            sse.feed(data + b"\n")
+
+
 def test_an_event_waits_for_its_blank_line() -> None:
     sse = SSEDecoder()
 

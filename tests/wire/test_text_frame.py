@@ -1,6 +1,7 @@
 """Mirrors modelbay/wire/text_frame.py: what is read by the frame is what would be read without."""
 
 import json
+import tracemalloc
 from collections.abc import Sequence
 from unittest.mock import patch
 
@@ -161,7 +162,16 @@ def test_half_a_pair_of_surrogates_is_read_or_refused_as_without_frames() -> Non
     assert told(data) == told_without_frames(data)
 
 
-def test_a_frame_is_found_in_a_text_of_any_length() -> None:
+def test_a_frame_is_found_in_a_text_of_any_length_without_much_memory() -> None:
     text = msgspec.json.encode('"\\' * 200_000)
     before, after = b'{"choices":[{"delta":{"content":', b"}}]}"
-    assert frame(before + text + after) == (before, after)
+    data = before + text + after
+    chunk = decode_chunk(data)
+
+    tracemalloc.start()
+    found = text_frame(data, chunk)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert found == (before, after)
+    assert most < 8 * len(data)

@@ -1,6 +1,9 @@
 """What several connections send in one turn of the event loop, sent one right after the other."""
 
 import asyncio
+import logging
+
+log = logging.getLogger("modelbay")
 
 LARGE = 64 * 1024  # bytes; what is larger goes out at once, so that its connection can hold it back
 
@@ -37,5 +40,10 @@ class Outbox:
             return
         waiting, self._waiting = self._waiting, []
         for transport, data in waiting:
-            if not transport.is_closing():
+            if transport.is_closing():
+                continue
+            try:
                 transport.write(data)
+            except Exception:  # the others' must not be lost with it
+                log.exception("a connection cannot be written to")
+                transport.abort()

@@ -228,13 +228,22 @@ class Answer:
             self._failure = refusal
 
     def _encode_texts(self) -> None:
-        if self._texts:
+        if not self._texts:
+            return
+        try:
             self._parts.append(self._encoder.encode_texts(self._texts))
+        finally:
             self._texts.clear()
 
     def _take(self, done: bool) -> bytes:
         """What lies ready."""
-        self._encode_texts()
+        try:
+            self._encode_texts()
+        except Exception:  # such as of a plugin whose text is none
+            log.exception("a stream failed in the gateway")
+            self._fail(internal())
+            if self._pump is not None:
+                self._pump.cancel()
         data = b"".join(self._parts)
         self._parts.clear()
         self._size = 0

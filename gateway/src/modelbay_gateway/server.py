@@ -233,6 +233,10 @@ def _limited(limits: Limits) -> type[HttpToolsProtocol]:
             elif self._is_between and not self._is_last:
                 self._wait(KEEP_ALIVE_S)
 
+        def eof_received(self) -> None:
+            outbox.flush()  # the connection is closed behind it
+            super().eof_received()
+
         def shutdown(self) -> None:
             outbox.flush()
             super().shutdown()

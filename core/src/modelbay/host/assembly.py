@@ -48,6 +48,9 @@ class Assembly:
                 self._models = ()
         return self._models
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     @property
     def is_waiting(self) -> bool:
         """Nobody has wanted to see any yet."""

@@ -266,6 +266,7 @@ class Host:
             force=force,
             stale_is_enough=stale_is_enough,
         )
+        await self.registry.assemble()
         return self.registry.catalog
 
     async def resolve(

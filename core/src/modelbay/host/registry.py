@@ -40,6 +40,7 @@ TTL_S = 300.0
 JITTER = 0.1  # part of the TTL, so that providers read together are not all read again together
 FAILURE_TTL_S = 15.0
 MOST_ANSWER_S = 0.1  # then the lists that are in are put together, while the others are waited for
+BURST = 5_000  # models; they take some 10 ms to put together
 GRACE_S = 0.1  # how long a cancelled look may take to end before it is left to itself
 
 _NOTHING = DiscoveredModels((), ())
@@ -245,8 +246,24 @@ class Registry:
             return
         _, late = await asyncio.wait(flights, timeout=MOST_ANSWER_S)
         if late:
-            assemble_all(self._listed.values())  # nobody has to wait for that afterwards
+            await self.assemble()  # nobody has to wait for that afterwards
             await asyncio.wait(late)
+
+    async def assemble(self) -> None:
+        """Make the models of all lists, and let others have their turns in between."""
+        burst: list[Assembly] = []
+        size = 0
+        for listed in tuple(self._listed.values()):
+            if not listed.is_waiting:
+                continue
+            burst.append(listed)
+            size += len(listed)
+            if size >= BURST:
+                assemble_all(burst)
+                burst.clear()
+                size = 0
+                await asyncio.sleep(0)
+        assemble_all(burst)
 
     async def _fly(self, shelf: _Shelf) -> None:
         try:

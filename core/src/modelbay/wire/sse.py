@@ -22,12 +22,13 @@ class SSEDecoder:
             repeats a whole command line.
     """
 
-    __slots__ = ("_data", "_limit", "_lines", "stray")
+    __slots__ = ("_data", "_limit", "_lines", "_size", "stray")
 
     def __init__(self, *, limit: int = LINE_LIMIT) -> None:
         self._limit = limit
         self._lines = LineDecoder(limit=limit)
-        self._data: bytes | None = None
+        self._data: list[bytes] = []  # the lines of an event; joined at its end, or they cost n²
+        self._size = 0
         self.stray = b""
 
     def feed(self, chunk: bytes) -> list[bytes]:
@@ -42,12 +43,12 @@ class SSEDecoder:
             and chunk.find(b"\n") == len(chunk) - 2
             and chunk[-1:] == b"\n"
             and chunk[-3:-2] != b"\r"
-            and self._data is None
+            and not self._data
             and self._lines.empty
             and len(chunk) <= self._limit
         ):
             return [chunk[6:-2]]
-        if self._data is None and _BETWEEN in chunk:
+        if not self._data and _BETWEEN in chunk:
             chunk = self._lines.close() + chunk
             cut = chunk.rfind(_BETWEEN)
             events = chunk[len(_DATA) : cut].split(_BETWEEN + _DATA)
@@ -67,9 +68,8 @@ class SSEDecoder:
             if line[:6] == _DATA and line[-1:] != b"\r":
                 self._add(line[6:])
             elif not line or line == b"\r":
-                if self._data is not None:
-                    events.append(self._data)
-                    self._data = None
+                if self._data:
+                    events.append(self._whole())
             else:
                 self._uncommon(line)
         return events
@@ -79,8 +79,7 @@ class SSEDecoder:
         rest = self._lines.close()
         if rest:
             self._uncommon(rest)
-        data, self._data = self._data, None
-        return [] if data is None else [data]
+        return [self._whole()] if self._data else []
 
     def _uncommon(self, line: bytes) -> None:
         line = line.removesuffix(b"\r")
@@ -93,9 +92,12 @@ class SSEDecoder:
             self._add(value.removeprefix(b" "))
 
     def _add(self, value: bytes) -> None:
-        if self._data is None:
-            self._data = value
-            return
-        self._data = self._data + b"\n" + value
-        if len(self._data) > self._limit:
+        self._data.append(value)
+        self._size += len(value) + 1
+        if len(self._data) > 1 and self._size > self._limit + 1:
             raise ProtocolError(f"an event of more than {self._limit} bytes", stage="decode")
+
+    def _whole(self) -> bytes:
+        data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+        self._data, self._size = [], 0
+        return data

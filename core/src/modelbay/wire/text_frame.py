@@ -12,7 +12,8 @@ from modelbay.wire.openai_chunk import Chunk, Delta, decode_chunk
 
 TextFrame = tuple[bytes, bytes]  # up to the text's opening quote, and from its closing quote on
 
-_CONTENT = re.compile(rb'"content"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
+# Nothing is tried a second time: of a text of megabytes each way back would be remembered.
+_CONTENT = re.compile(rb'"content"\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
 
 decode_text = msgspec.json.Decoder(str).decode
 
