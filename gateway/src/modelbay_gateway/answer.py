@@ -194,7 +194,8 @@ class Answer:
                             self._size += len(text) + _AROUND_BYTES
                     else:
                         has_text = has_text or type(event) is TextDelta
-                        self._encode_texts()
+                        if texts:
+                            self._encode_texts()
                         data = encode(event)
                         if data:
                             parts.append(data)
@@ -228,8 +229,6 @@ class Answer:
             self._failure = refusal
 
     def _encode_texts(self) -> None:
-        if not self._texts:
-            return
         try:
             self._parts.append(self._encoder.encode_texts(self._texts))
         finally:
@@ -238,7 +237,8 @@ class Answer:
     def _take(self, done: bool) -> bytes:
         """What lies ready."""
         try:
-            self._encode_texts()
+            if self._texts:
+                self._encode_texts()
         except Exception:  # such as of a plugin whose text is none
             log.exception("a stream failed in the gateway")
             self._fail(internal())

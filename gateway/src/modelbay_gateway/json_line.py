@@ -15,7 +15,7 @@ def to_json(value: object) -> bytes:
         data = _encode(value)
     except UnicodeEncodeError:  # half of a surrogate pair, from a server that cut one in two
         data = _encode(_mended(value))
-    return _on_one_line(data)
+    return data if data.isascii() else _on_one_line(data)
 
 
 def framed(before: bytes, pieces: Sequence[str], after: bytes) -> bytes:
@@ -24,7 +24,9 @@ def framed(before: bytes, pieces: Sequence[str], after: bytes) -> bytes:
         data = _encode_lines(pieces)
     except UnicodeEncodeError:
         data = _encode_lines([_mended(piece) for piece in pieces])
-    inner = _on_one_line(data)[:-1].replace(b"\n", after + before)
+    if not data.isascii():
+        data = _on_one_line(data)
+    inner = data[:-1] if len(pieces) == 1 else data[:-1].replace(b"\n", after + before)
     return b"".join((before, inner, after))
 
 

@@ -364,8 +364,10 @@ class _Outgoing(asyncio.Transport):
         self._has_begun = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._has_begun:
+        if self._head is not None:
             self.flush(bytes(data))
+        elif self._has_begun:
+            self._write(bytes(data))
         else:
             self._has_begun, self._head = True, bytes(data)
             asyncio.get_running_loop().call_soon(self.flush)
