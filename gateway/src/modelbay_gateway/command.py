@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PORT = 4747
 HOST = "127.0.0.1"
 STATE_FILE = "state.db"
-_YOUNG_OBJECTS = 50_000  # more than some hundred requests at work make
+_YOUNG_OBJECTS = 10_000  # some megabytes; Python looks through them after each 700
 
 
 def _examples(*lines: str) -> str:
