@@ -311,7 +311,7 @@ def test_a_pull_can_be_stopped(bench: Bench, open_page: Open) -> None:
 @pytest.fixture
 def loading() -> Iterator[str]:
     """The address of a gateway whose one server tells how far a load is, and fails at another."""
-    slow, crash = LlamaModel("slow", load_s=1.0), LlamaModel("crash", exit_code=3)
+    slow, crash = LlamaModel("slow", load_s=3.0), LlamaModel("crash", exit_code=3)
     with LlamaCppSimulator([slow, crash], mode="router") as server:
         provider = pretend.config("llamacpp", "llamacpp", baseUrl=server.base_url)
         with serve_page([provider]) as served:
