@@ -127,31 +127,35 @@ ONCE_SLOW: dict[str, str] = {
     "backticks in words": "`a" * 10_000,
     "backticks of every length": " ".join("`" * n for n in range(1, 200)),
 }
-MOST_ONCE_SLOW_MS = 250  # on a slow or busy machine too; the aim, 50, is reported
+# Twice as much of what people write; each of those took a hundred times as long and more.
+USUAL = "Some **words**, some `code`, and [a link](http://a) to *somewhere* else. " * 800
+MOST_TIMES_USUAL = 8
 
 
 @pytest.mark.parametrize("name", ONCE_SLOW)
-def test_what_once_hung_takes_no_long_task(
+def test_what_once_hung_takes_no_longer_than_usual_text(
     page: "Page", name: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """The best of five: what else the machine does is not this text's fault."""
-    took: float = page.evaluate(
-        """async text => {
+    """The best of five each, in turn: what else the machine does is not this text's fault."""
+    took, usual = page.evaluate(
+        """async texts => {
             const { markdown } = await import("/page/script/markdown.js");
-            let least = Infinity;
+            const least = texts.map(() => Infinity);
             for (let turn = 0; turn < 5; turn += 1) {
-                const began = performance.now();
-                markdown(text);
-                least = Math.min(least, performance.now() - began);
+                texts.forEach((text, at) => {
+                    const began = performance.now();
+                    markdown(text);
+                    least[at] = Math.min(least[at], performance.now() - began);
+                });
             }
             return least;
         }""",
-        ONCE_SLOW[name],
+        [ONCE_SLOW[name], USUAL],
     )
 
     record_property(f"{name}, read at once, best of 5, ms", took)
-    print(f"\n{name}: {took:.1f} ms")
-    assert took < MOST_ONCE_SLOW_MS
+    print(f"\n{name}: {took:.1f} ms, {took / usual:.2f} times the usual")
+    assert took < MOST_TIMES_USUAL * usual
 
 
 def test_links_do_not_nest(page: "Page") -> None:
