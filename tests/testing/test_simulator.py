@@ -1,12 +1,14 @@
 """Mirrors modelbay/testing/simulator.py and what is behind it: one test per rule, real sockets."""
 
 import asyncio
+import gc
 import http.client
 import json
 import socket
 import textwrap
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -608,6 +610,21 @@ def test_a_crash_closes_the_port_and_every_connection(sim: Sample) -> None:
         socket.create_connection(("127.0.0.1", sim.port), timeout=1)
     sim.wait_until(lambda: sim.open_streams == 0)
     assert sim.streams_closed_by_client == 0
+
+
+def test_work_that_is_ended_before_it_began_leaves_no_complaint(
+    sim: Sample, recwarn: pytest.WarningsRecorder
+) -> None:
+    async def work() -> None:
+        raise AssertionError("it must not begin")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        sim.call(lambda: sim.spawn(work()).cancel())
+        sim.call(gc.collect)
+
+    assert [str(each.message) for each in recwarn] == []
+    assert sim.errors == []
 
 
 def test_hundreds_of_clients_at_once_are_served(sim: Sample) -> None:

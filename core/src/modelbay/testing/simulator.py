@@ -273,6 +273,8 @@ class Simulator:
         task = asyncio.get_running_loop().create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Ended before its first step, it would complain that nobody had awaited it.
+        task.add_done_callback(lambda _: work.close())
         return task
 
     def crash(self) -> None:
