@@ -1,0 +1,649 @@
+"""One client's connection: HTTP/1.1 requests in, answers out in their order, within our limits.
+
+Why it is our own, and what it saves, says docs/decisions/0009-server-protocol.md.
+"""
+
+import asyncio
+import http
+import logging
+import re
+import uuid
+from collections import deque
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol, cast
+from urllib.parse import unquote
+
+import httptools
+import msgspec
+from starlette.types import ASGIApp, Message, Scope
+
+from modelbay.outbox import Outbox
+from modelbay_gateway.limits import Limits
+from modelbay_gateway.presence import PRESENCE, Presence
+
+if TYPE_CHECKING:
+    from modelbay_gateway.call import Header
+
+log = logging.getLogger("modelbay.gateway")
+
+KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that none is closed under them
+PIPELINED = 16  # requests that may wait on one connection for the answer before theirs
+LET_PASS_BYTES = 64 * 1024 * 1024  # of a body that nobody reads, so that its sender sees the answer
+UNREAD_BYTES = 64 * 1024  # of a body, before its application has asked for them
+
+_NO_BODY = (204, 304)
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+    for status in http.HTTPStatus
+}
+_PLAIN = re.compile(rb"/(?:[A-Za-z0-9._~-][A-Za-z0-9._~/-]*)?")  # a path with nothing to decode
+
+
+class State(Protocol):
+    """What the connections of one server share.
+
+    Attributes:
+        connections: Those that are open.
+        tasks: One of each request that is worked on.
+        default_headers: Of every answer; a new list whenever it changes.
+        total_requests: That were answered.
+    """
+
+    connections: set["Connection"]
+    tasks: set["asyncio.Task[None]"]
+    default_headers: list[tuple[bytes, bytes]]
+    total_requests: int
+
+
+class Exchange:
+    """One request and its answer, towards an application: ASGI's ``receive`` and ``send``.
+
+    Attributes:
+        has_begun: Something of the answer was sent.
+        is_complete: All of it was.
+        is_gone: Nobody is left to answer.
+        keep_alive: Another request may follow on the connection.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_body",
+        "_connection",
+        "_expects_continue",
+        "_has_news",
+        "_head",
+        "_is_chunked",
+        "_is_head",
+        "_is_whole",
+        "_knows_chunks",
+        "_left",
+        "has_begun",
+        "is_complete",
+        "is_gone",
+        "keep_alive",
+    )
+
+    def __init__(
+        self,
+        connection: "Connection",
+        *,
+        is_head: bool,
+        knows_chunks: bool,
+        expects_continue: bool,
+        keep_alive: bool,
+    ) -> None:
+        self.has_begun = False
+        self.is_complete = False
+        self.is_gone = False
+        self.keep_alive = keep_alive
+        self._connection = connection
+        self._is_head = is_head
+        self._knows_chunks = knows_chunks  # HTTP/1.0 does not
+        self._expects_continue = expects_continue
+        self._body: list[bytes] = []
+        self._is_whole = False
+        self._has_news = False  # something of the body, or its end, that was not handed on
+        self._arrived: asyncio.Future[None] | None = None
+        self._head: bytes | None = None  # waits for the first of the body: one send for both
+        self._is_chunked = False
+        self._left: int | None = None  # bytes of the body that were announced and are still to come
+
+    # --- in --------------------------------------------------------------------------------------
+
+    def feed(self, part: bytes) -> int:
+        """More of the body; how many bytes lie unread."""
+        self._body.append(part)
+        self._tell()
+        return sum(map(len, self._body))
+
+    def end(self) -> None:
+        """The body is there."""
+        self._is_whole = True
+        self._tell()
+
+    def leave(self) -> None:
+        """Nobody is left to answer."""
+        self.is_gone = True
+        self._tell()
+
+    def _tell(self) -> None:
+        self._has_news = True
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+    async def receive(self) -> Message:
+        """ASGI's: more of the body, or ``http.disconnect`` once nothing more can be done."""
+        if self._expects_continue:
+            self._expects_continue = False
+            if not (self.has_begun or self.is_gone):
+                self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while not (self._has_news or self.is_gone or self.is_complete):
+            self._connection.resume_reading()
+            if self._arrived is None or self._arrived.done():
+                self._arrived = self._connection.loop.create_future()
+            await self._arrived
+        if self.is_gone or self.is_complete:
+            return {"type": "http.disconnect"}
+        self._has_news = False
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        return {"type": "http.request", "body": body, "more_body": not self._is_whole}
+
+    # --- out -------------------------------------------------------------------------------------
+
+    async def send(self, message: Message) -> None:
+        """ASGI's; waits while the client reads slowly.
+
+        Raises:
+            RuntimeError: The message may not come now, or cannot be sent.
+        """
+        if self._connection.drained is not None and not self.is_gone:
+            await self._connection.drained
+        if self.is_gone:
+            return
+        if message["type"] == "http.response.body":
+            self._send_body(message.get("body", b""), is_last=not message.get("more_body", False))
+        elif message["type"] == "http.response.start":
+            self._send_head(message["status"], message.get("headers", ()))
+        else:
+            raise RuntimeError(f"there is nothing to do about {message['type']}")
+
+    def _send_head(self, status: int, headers: "list[Header]") -> None:
+        if self.has_begun:
+            raise RuntimeError("the answer has begun already")
+        lines: list[bytes] = []
+        announced: int | None = None
+        for name, value in headers:
+            lines.append(b"%b: %b" % (name, value))
+            if name == b"content-length":
+                announced = int(value)
+            elif name == b"connection" and value.lower() == b"close":
+                self.keep_alive = False
+        self._left = announced
+        if self._is_head or status in _NO_BODY:
+            self._left = 0
+        elif announced is None and self._knows_chunks:
+            self._is_chunked = True
+            lines.append(b"transfer-encoding: chunked")
+        elif announced is None:
+            self.keep_alive = False  # the end of the connection is the end of the body
+        if not (self.keep_alive or (b"connection", b"close") in headers):
+            lines.append(b"connection: close")
+        lines.append(b"")
+        fields = b"\r\n".join(lines)
+        if not fields.count(b"\r") == fields.count(b"\n") == len(lines) - 1:
+            raise RuntimeError("a header of the answer holds the end of a line")
+        self.has_begun = True
+        self._expects_continue = False
+        self._head = b"%b%b\r\n" % (self._connection.first_lines(status), fields)
+        if announced is None:  # else the body follows at once
+            self._connection.loop.call_soon(self.flush)
+
+    def _send_body(self, body: bytes, *, is_last: bool) -> None:
+        if not self.has_begun or self.is_complete:
+            raise RuntimeError("nothing of a body may come now")
+        data = body
+        if self._is_chunked:
+            data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if is_last:
+                data += b"0\r\n\r\n"
+        elif self._is_head:
+            data = b""
+        elif self._left is not None:
+            self._left -= len(body)
+            if self._left < 0 or (is_last and self._left):
+                raise RuntimeError("the body is not as long as was announced")
+        self.flush(data)
+        if is_last:
+            self.is_complete = True
+            self._tell()
+            self._connection.completed(self)
+
+    def flush(self, more: bytes = b"") -> None:
+        """Send the head, if it waits, and this."""
+        head, self._head = self._head, None
+        data = more if head is None else head + more
+        if data:
+            self._connection.write(data)
+
+
+class Connection(asyncio.Protocol):
+    """A client's connection, which counts the bytes of a head while they come, and seconds.
+
+    The parser itself collects a head of any length, and waits for one for ever.
+
+    Attributes:
+        drained: Done once the client has read what was sent; ``None`` while it keeps up.
+    """
+
+    __slots__ = (
+        "_announced",
+        "_answering",
+        "_app",
+        "_body",
+        "_client",
+        "_due",
+        "_expects_continue",
+        "_headers",
+        "_heads",
+        "_is_between",
+        "_is_last",
+        "_is_open",
+        "_latest",
+        "_limits",
+        "_outbox",
+        "_parser",
+        "_presence",
+        "_queue",
+        "_read_paused",
+        "_server",
+        "_size",
+        "_state",
+        "_timer",
+        "_transport",
+        "_unwanted",
+        "_url",
+        "_wait_s",
+        "drained",
+        "loop",
+    )
+
+    _transport: asyncio.Transport
+    _presence: Presence
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        outbox: Outbox,
+        state: State,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.loop = loop
+        self.drained: asyncio.Future[None] | None = None
+        self._app = app
+        self._limits = limits
+        self._outbox = outbox  # of all connections
+        self._state = state
+        self._parser = httptools.HttpRequestParser(self)
+        # Else what follows a request that ends its connection would spoil the answer to it.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._read_paused = False
+        # Of the head that is being read.
+        self._url = b""
+        self._headers: list[Header] = []
+        self._announced = 0  # bytes of its body
+        self._expects_continue = False
+        # Where in the stream of requests it is.
+        self._heads = 0  # how many have begun
+        self._size = 0  # bytes of the one that has not ended
+        self._is_open = False
+        self._is_between = True  # nothing of a message has been read that has not ended
+        self._body = 0  # bytes of the body so far
+        self._unwanted = 0  # of those, which came after the answer
+        self._is_last = False  # the answer ends the connection; the rest of the body is let pass
+        self._latest: Exchange | None = None  # of the head that was read last
+        self._answering: Exchange | None = None
+        self._queue: deque[tuple[Exchange, Scope]] = deque()
+        # How long it waits.
+        self._due: float | None = None  # on the loop's clock: when what has to come is too late
+        self._wait_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None  # goes off at `_due` or before
+
+    # --- the transport's words -------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._state.connections.add(self)
+        self._server = _address(transport.get_extra_info("sockname"))
+        self._client = _address(transport.get_extra_info("peername"))
+        self._presence = Presence(self.resume_reading)
+        if len(self._state.connections) > self._limits.connections:
+            self._refuse(503, "overloaded", "too many connections are open", "server_error")
+            return
+        self._wait(self._limits.head_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._state.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        for exchange in (self._latest, self._answering):
+            if exchange is not None and not exchange.is_complete:
+                exchange.leave()
+        self._latest = self._answering = None
+        self._queue.clear()
+        self.resume_writing()
+        self._presence.gone()
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        heads, was_between = self._heads, self._is_between
+        rest = data
+        while rest:
+            try:
+                self._parser.feed_data(rest)
+                rest = b""
+            except httptools.HttpParserUpgrade as exc:
+                rest = rest[exc.args[0] :]  # whoever is asked to change the protocol need not
+            except httptools.HttpParserError as exc:
+                cause = exc.__context__
+                if not isinstance(cause, httptools.HttpParserError | UnicodeDecodeError | None):
+                    log.error("a request could not be read", exc_info=cause)
+                self._misunderstood()
+                return
+        self._wait_on()
+        # Also a piece that holds the end of a message before may hold the beginning of a head; how
+        # much of it, nobody says. The next piece is counted.
+        is_all_of_it = self._heads == heads or (was_between and self._heads == heads + 1)
+        if not (self._is_open and is_all_of_it):
+            return
+        self._size += len(data)
+        if self._size > self._limits.head_bytes and not self._transport.is_closing():
+            self._refuse(431, "headers_too_large", "the head of the request is too long")
+
+    def eof_received(self) -> None:
+        self._outbox.flush()  # the connection is closed behind it
+
+    def pause_writing(self) -> None:
+        if self.drained is None:
+            self.drained = self.loop.create_future()
+
+    def resume_writing(self) -> None:
+        drained, self.drained = self.drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    # --- the parser's words ----------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._heads += 1
+        self._size, self._is_open, self._is_between = 0, True, False
+        self._body = self._unwanted = 0
+        self._url = b""
+        self._headers = []
+        self._announced = 0
+        self._expects_continue = False
+        self._wait(self._limits.head_s)
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._headers.append((name, value))
+        if name == b"content-length":
+            self._announced = int(value[:19]) if value.isdigit() else 0
+        elif name == b"expect":
+            self._expects_continue = value.lower() == b"100-continue"
+
+    def on_headers_complete(self) -> None:
+        self._is_open = False
+        parser, headers = self._parser, self._headers
+        version, method = parser.get_http_version(), parser.get_method().decode("ascii")
+        path, raw_path, query = _target(self._url)
+        exchange = Exchange(
+            self,
+            is_head=method == "HEAD",
+            knows_chunks=version != "1.0",
+            expects_continue=self._expects_continue,
+            keep_alive=(
+                version != "1.0"
+                and self._announced <= self._limits.body_bytes
+                and parser.should_keep_alive()
+            ),
+        )
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self._server,
+            "client": self._client,
+            "scheme": "http",
+            "root_path": "",
+            "method": method,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": headers,
+            PRESENCE: self._presence,
+        }
+        before, self._latest = self._latest, exchange
+        if before is None or before.is_complete:
+            self._start(exchange, scope)
+        else:
+            self._queue.append((exchange, scope))
+            if len(self._queue) > PIPELINED:  # until then it is read on, to see the client go
+                self._pause_reading()
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self._latest
+        assert exchange is not None  # its head came before
+        self._body += len(body)
+        if self._body > self._limits.body_bytes:
+            exchange.keep_alive = False  # said with the answer, so that nobody sends a next
+        if not exchange.is_complete:
+            if exchange.feed(body) > UNREAD_BYTES:
+                self._pause_reading()
+            return
+        self._unwanted += len(body)  # nobody reads it; a short rest is let pass
+        if self._unwanted > LET_PASS_BYTES:
+            self._close()
+
+    def on_message_complete(self) -> None:
+        exchange = self._latest
+        assert exchange is not None  # its head came before
+        self._is_between = True
+        if exchange.is_complete:
+            self._wait(KEEP_ALIVE_S)
+        else:
+            self._due = None
+            exchange.end()
+        if self._is_last:
+            self._close()
+
+    # --- answering -------------------------------------------------------------------------------
+
+    def _start(self, exchange: Exchange, scope: Scope) -> None:
+        self._answering = exchange
+        task = self.loop.create_task(self._answer(exchange, scope))
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
+
+    async def _answer(self, exchange: Exchange, scope: Scope) -> None:
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception:
+            log.exception("the application failed")
+        finally:
+            if not (exchange.is_complete or exchange.is_gone):
+                self._cut(exchange)
+
+    def _cut(self, exchange: Exchange) -> None:
+        """There is no end to this answer but that of the connection."""
+        if exchange.has_begun:
+            exchange.flush()
+            self._close()
+        else:
+            self._refuse(500, "internal_error", "the gateway failed", "server_error")
+
+    def completed(self, exchange: Exchange) -> None:
+        """An answer has been sent; the next one may begin."""
+        self._state.total_requests += 1
+        self._answering = None
+        if not exchange.keep_alive:
+            self._end()
+        if self._transport.is_closing():
+            return
+        self.resume_reading()
+        if self._queue:
+            self._start(*self._queue.popleft())
+        elif self._is_between and not self._is_last:
+            self._wait(KEEP_ALIVE_S)
+
+    def first_lines(self, status: int) -> bytes:
+        """What every answer of this status begins with."""
+        return _first_lines(status, tuple(self._state.default_headers))
+
+    def write(self, data: bytes) -> None:
+        """Send this, perhaps together with what other connections send."""
+        if not self._transport.is_closing():
+            self._outbox.write(self._transport, data, now=len(self._state.tasks) <= 1)
+
+    def shutdown(self) -> None:
+        """Close as soon as nothing is left to answer; the server's word for it."""
+        self._outbox.flush()
+        if self._latest is None or self._latest.is_complete:
+            self._transport.close()
+        else:
+            self._latest.keep_alive = False
+
+    def _close(self) -> None:
+        self._outbox.flush()
+        self._transport.close()
+
+    def _end(self) -> None:
+        """Close once the body has been read: closed before, the answer is lost on its way."""
+        if self._is_between or not self._transport.can_write_eof():
+            self._close()
+            return
+        self._is_last = True
+        self._outbox.flush()
+        self._transport.write_eof()
+        self._wait(self._limits.head_s)
+
+    def _pause_reading(self) -> None:
+        if not self._read_paused:
+            self._read_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, where it was paused; else nobody sees the client go."""
+        if self._read_paused:
+            self._read_paused = False
+            self._transport.resume_reading()
+
+    # --- what comes too late ---------------------------------------------------------------------
+
+    def _wait_on(self) -> None:
+        """Wait for what has to come next."""
+        if self._is_last:
+            return
+        if not self._is_between:
+            if not self._is_open:
+                self._wait(self._limits.body_idle_s)
+        elif self._latest is not None and self._latest.is_complete:
+            late = self.loop.time() + self._limits.head_s  # it was empty lines that came
+            if self._due is None or late < self._due:
+                self._wait(self._limits.head_s)
+
+    def _wait(self, seconds: float) -> None:
+        """A timer is moved when it goes off: requests come and go far more often."""
+        if self._transport.is_closing():
+            return
+        self._due, self._wait_s = self.loop.time() + seconds, seconds
+        if self._timer is not None and self._timer.when() > self._due:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self.loop.call_at(self._due, self._waited)
+
+    def _waited(self) -> None:
+        self._timer = None
+        if self._due is None or self._transport.is_closing():
+            return
+        if self.loop.time() < self._due:
+            self._timer = self.loop.call_at(self._due, self._waited)
+            return
+        self._due = None
+        if self._read_paused:  # it is not the client who keeps us waiting
+            self._wait(self._wait_s)
+        elif self._is_between or self._is_answering():
+            self._close()
+        else:
+            self._refuse(408, "request_timeout", "the request did not come to its end")
+            if self._latest is not None and not self._is_open:
+                self._latest.leave()
+                self._presence.gone()
+
+    # --- refusing --------------------------------------------------------------------------------
+
+    def _is_answering(self) -> bool:
+        """Something of an answer has been sent that a word of ours would break."""
+        if self._queue:
+            return True
+        latest = self._latest
+        if latest is None or not latest.has_begun:
+            return False
+        return not (latest.is_complete and (self._is_open or self._is_between))
+
+    def _misunderstood(self) -> None:
+        if self._is_last or self._is_answering():
+            self._close()
+        else:
+            self._refuse(400, "invalid_request", "Invalid HTTP request received.")
+
+    def _refuse(
+        self, status: int, code: str, message: str, kind: str = "invalid_request_error"
+    ) -> None:
+        """Answer without the application, and close."""
+        self._due = None
+        if self._latest is not None:
+            self._latest.flush()
+        error = {"message": message, "type": kind, "param": None, "code": code}
+        body = msgspec.json.encode({"error": error})
+        head = (
+            f"HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\n"
+            f"x-request-id: {uuid.uuid4().hex}\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self._outbox.flush()
+        self._transport.write(head.encode() + body)
+        self._transport.close()
+
+
+def _address(told: object) -> tuple[str, int] | None:
+    """Host and port of a socket's address; a path has none."""
+    match told:
+        case (str(host), int(port), *_):
+            return host, port
+    return None
+
+
+@lru_cache(maxsize=64)
+def _first_lines(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    first = _STATUS_LINES.get(status, b"HTTP/1.1 %d \r\n" % status)
+    return first + b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
+def _target(url: bytes) -> tuple[str, bytes, bytes]:
+    """Path, the path as it was sent, and query.
+
+    Raises:
+        HttpParserInvalidURLError: It is none.
+    """
+    if _PLAIN.fullmatch(url):  # nearly all
+        return url.decode("ascii"), url, b""
+    parsed = httptools.parse_url(url)
+    raw_path: bytes = parsed.path
+    return unquote(raw_path.decode("ascii")), raw_path, parsed.query or b""
