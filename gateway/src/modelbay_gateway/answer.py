@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from types import coroutine
+from typing import Any, Protocol
 
 from modelbay.errors import ModelbayError
 from modelbay.host.streams import EventStream
 from modelbay.models.events import Finish, Notice, StreamEvent, TextDelta
 from modelbay_gateway.bay import BEFORE_ANSWER, Asking, Bay
-from modelbay_gateway.call import Call, Header, ended
+from modelbay_gateway.call import Attended, Call, Gone, Header
 from modelbay_gateway.refusal import Refusal, Refused, internal, of_error
 
 log = logging.getLogger("modelbay.gateway")
@@ -49,68 +50,67 @@ class Encoder(Protocol):
 class Answer:
     """Streams one answer to one client.
 
-    The provider's events are encoded as they come, and whatever has come by the time the loop is
-    free goes out with one send. Nothing is sent before the first event of the answer itself, so
-    that a failure until then is raised, and becomes a status that clients know how to retry; a
-    provider that is silent for longer than `Limits.heartbeat_s` gets its 200 and comments instead.
-    A client that goes away cancels the provider's stream at once.
+    The provider's events are encoded as they come, and whatever has come by the time the provider
+    has to be waited for goes out with one send. Nothing is sent before the first event of the
+    answer itself, so that a failure until then is raised, and becomes a status that clients know
+    how to retry; a provider that is silent for longer than `Limits.heartbeat_s` gets its 200 and
+    comments instead. A client that goes away cancels the provider's stream at once.
     """
 
     __slots__ = (
+        "_asks_for_room",
+        "_attended",
         "_begun",
         "_call",
-        "_drained",
         "_encoder",
-        "_failure",
         "_finished",
+        "_headers",
         "_heartbeat_s",
-        "_is_gone",
         "_last",
         "_loop",
         "_parts",
-        "_pump",
+        "_room",
         "_size",
+        "_started",
         "_texts",
         "_timer",
         "_unsent_bytes",
-        "_wake",
+        "_writer",
         "bay",
-        "is_silent",
         "notices",
     )
 
     def __init__(self, bay: Bay, call: Call, encoder: Encoder) -> None:
         self.bay = bay
         self.notices: list[Notice] = []  # those that came before the head was sent, for headers
-        self.is_silent = False
         self._call = call
+        self._writer = call.writer
         self._encoder = encoder
+        self._headers: Callable[[], Sequence[Header]] | None = None
         self._heartbeat_s = bay.limits.heartbeat_s
         self._unsent_bytes = bay.limits.unsent_bytes
         self._loop = asyncio.get_running_loop()
         self._parts: list[bytes] = []
         self._texts: list[str] = []  # that come after the parts
         self._size = 0  # of both, in bytes; of the texts about
+        self._started = False  # the head has been sent
         self._begun = False
         self._finished = False
-        self._is_gone = False
-        self._failure: Refusal | None = None
-        self._drained: asyncio.Future[None] | None = None
-        self._wake: asyncio.Future[None] | None = None
-        self._pump: asyncio.Task[None] | None = None
+        self._room: asyncio.Future[None] | None = None  # done once the client has read on
+        self._asks_for_room = False
+        self._attended: Attended | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last = self._loop.time()
 
     def interrupt(self, error: ModelbayError) -> None:
         """End it with this error."""
-        if not self._finished and self._pump is not None:
-            self._failure = of_error(error)
-            self._pump.cancel()
+        if self._attended is not None and not self._finished:
+            self._attended.interrupt(error)
 
     async def run(
         self,
         opened: AbstractAsyncContextManager[EventStream[StreamEvent]],
-        headers: Callable[[], Sequence[Header]] = lambda: (),
+        headers: Callable[[], Sequence[Header]] | None = None,
         *,
         context_window: int | None = None,
     ) -> None:
@@ -123,98 +123,122 @@ class Answer:
 
         Raises:
             Failed: It failed before anything was sent.
+            Gone: The client went away.
         """
-        self._pump = pump = self._loop.create_task(self._fill(opened, context_window))
-        pump.add_done_callback(self._woken)
+        task = asyncio.current_task()
+        assert task is not None  # a server answers each request in one
+        self._headers = headers
+        self._attended = attended = Attended(task)
         presence = self._call.presence
-        presence.watch(self._leave)
         self.bay.answers.add(self)
+        presence.watch(attended.leave)
         self._timer = self._loop.call_later(self._heartbeat_s, self._beat)
-        started = False
         try:
-            while not self._is_gone:
-                done = pump.done()
-                has_more = self._parts or self._texts if started else self._begun
-                if not (done or self.is_silent or has_more):
-                    await self._sleep()
-                    continue
-                if self._failure is not None and done and not started and not self._begun:
-                    raise Failed(self._failure)
-                if not started:
-                    started = True
-                    self._parts.insert(0, self._encoder.begin())
-                    await self._call.send(self._head(headers()))
-                data = self._take(done)
-                if data or done:
-                    self._last = self._loop.time()
-                    await self._call.send(
-                        {"type": "http.response.body", "body": data, "more_body": not done}
-                    )
-                if done:
-                    return
+            failure = await self._passed_on(opened, attended, context_window)
+            if failure is not None and not (self._started or self._begun):
+                raise Failed(failure)
+            await self._close(failure)
+        except asyncio.CancelledError:
+            attended.check()
+            raise
         finally:
             self._timer.cancel()
             self.bay.answers.discard(self)
-            presence.unwatch(self._leave)
-            if not pump.done():
-                await ended(pump)
-            self._pump = None  # its end leads back here, and would keep the request's body
+            presence.unwatch(attended.leave)
+            self._attended = self._headers = None  # they lead back here
+        attended.check()
 
-    def _head(self, headers: Sequence[Header]) -> dict[str, object]:
-        return {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [
-                (b"content-type", self._encoder.content_type),
-                (b"cache-control", b"no-cache"),
-                (b"x-accel-buffering", b"no"),
-                *headers,
-            ],
-        }
-
-    async def _fill(
+    async def _passed_on(
         self,
         opened: AbstractAsyncContextManager[EventStream[StreamEvent]],
+        attended: Attended,
         context_window: int | None,
-    ) -> None:
-        """Collect what comes, until it ends; a failure is kept for the one who sends.
+    ) -> Refusal | None:
+        """Send what comes, but for the rest of it; why it failed, if it did."""
+        try:
+            try:
+                await self._sent_at_pauses(self._fill(opened), attended)
+            except BaseException:
+                attended.check()
+                raise
+            attended.check()
+            if self._texts:
+                self._encode_texts()
+        except Gone:
+            raise
+        except ModelbayError as exc:
+            failure = of_error(exc, context_window=context_window)
+        except Refused as exc:
+            failure = exc.refusal
+        except Exception:
+            log.exception("a stream failed in the gateway")
+            failure = internal()
+        else:
+            return None
+        try:
+            if self._texts:
+                self._encode_texts()
+        except Exception:
+            log.exception("a stream failed in the gateway")
+        # A whole answer stays one, whatever happens while it is closed.
+        return None if self._finished else failure
+
+    @coroutine
+    def _sent_at_pauses(
+        self, work: Coroutine[Any, Any, None], attended: Attended
+    ) -> Generator[Any, Any, None]:
+        """Run this, and whenever it waits for something, send first what has come."""
+        step: Callable[[Any], Any] = work.send
+        argument: object = None
+        while True:
+            try:
+                awaited = step(argument)
+            except StopIteration:
+                return
+            finally:
+                argument = None  # an error leads back here
+            try:
+                if self._texts:
+                    self._encode_texts()
+                if self._parts:
+                    self._flush()
+            except Exception as exc:  # such as of a plugin whose text is none
+                attended.cancel(exc)
+            try:
+                yield awaited
+            except BaseException as exc:
+                step, argument = work.throw, exc
+            else:
+                step = work.send
+
+    async def _fill(self, opened: AbstractAsyncContextManager[EventStream[StreamEvent]]) -> None:
+        """Encode what comes, until it ends.
 
         Pieces of text after the first one tell nothing new, and are encoded together.
         """
         encode, parts, texts = self._encoder.encode, self._parts, self._texts
         asking = opened if isinstance(opened, Asking) else None
         has_text = False
-        try:
-            async with opened as events:
-                async for event in events:
-                    if has_text and type(event) is TextDelta:
-                        text = event.text
-                        if text:
-                            texts.append(text)
-                            self._size += len(text) + _AROUND_BYTES
-                    else:
-                        has_text = has_text or type(event) is TextDelta
-                        if texts:
-                            self._encode_texts()
-                        data = encode(event)
-                        if data:
-                            parts.append(data)
-                            self._size += len(data)
-                        if asking is not None:
-                            asking.saw(event)
-                        self._note(event)
-                    if self._wake is not None:
-                        self._woken()
-                    if self._size > self._unsent_bytes:
-                        self._drained = self._loop.create_future()
-                        await self._drained
-        except ModelbayError as exc:
-            self._fail(of_error(exc, context_window=context_window))
-        except Refused as exc:
-            self._fail(exc.refusal)
-        except Exception:
-            log.exception("a stream failed in the gateway")
-            self._fail(internal())
+        async with opened as events:
+            async for event in events:
+                if has_text and type(event) is TextDelta:
+                    text = event.text
+                    if text:
+                        texts.append(text)
+                        self._size += len(text) + _AROUND_BYTES
+                else:
+                    has_text = has_text or type(event) is TextDelta
+                    if texts:
+                        self._encode_texts()
+                    data = encode(event)
+                    if data:
+                        parts.append(data)
+                        self._size += len(data)
+                    if asking is not None:
+                        asking.saw(event)
+                    self._note(event)
+                if self._size > self._unsent_bytes:
+                    await self._make_room()
 
     def _note(self, event: StreamEvent) -> None:
         """See how far the answer is."""
@@ -224,62 +248,92 @@ class Answer:
         elif type(event) is Notice and not self._begun:
             self.notices.append(event)
 
-    def _fail(self, refusal: Refusal) -> None:
-        if not self._finished:  # a whole answer stays one, whatever happens while it is closed
-            self._failure = refusal
-
     def _encode_texts(self) -> None:
         try:
             self._parts.append(self._encoder.encode_texts(self._texts))
         finally:
             self._texts.clear()
 
-    def _take(self, done: bool) -> bytes:
-        """What lies ready."""
-        try:
-            if self._texts:
-                self._encode_texts()
-        except Exception:  # such as of a plugin whose text is none
-            log.exception("a stream failed in the gateway")
-            self._fail(internal())
-            if self._pump is not None:
-                self._pump.cancel()
-        data = b"".join(self._parts)
+    # --- sending ---------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Send what lies ready, if the client keeps up; else once it does."""
+        if not (self._started or self._begun):
+            return
+        if not self._writer.is_free:
+            if not self._asks_for_room:
+                self._asks_for_room = True
+                self._writer.when_free(self._freed)
+            return
+        self._start()
+        self._send(b"".join(self._parts))
+
+    def _start(self) -> None:
+        """Send the head."""
+        if self._started:
+            return
+        self._started = True
+        self._parts.insert(0, self._encoder.begin())
+        head = [
+            (b"content-type", self._encoder.content_type),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+            *(() if self._headers is None else self._headers()),
+        ]
+        self._writer.write({"type": "http.response.start", "status": 200, "headers": head})
+
+    def _send(self, data: bytes) -> None:
         self._parts.clear()
         self._size = 0
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-        if done and self._failure is not None:
-            data += self._encoder.fail(self._failure)
-        elif self.is_silent and not data and not done:
-            data = self._encoder.heartbeat
-        self.is_silent = False
-        return data
+        if data:
+            self._last = self._loop.time()
+            self._writer.write({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def _sleep(self) -> None:
-        self._wake = self._loop.create_future()
+    def _freed(self) -> None:
+        """The client has read what was sent, or is gone."""
+        self._asks_for_room = False
+        if self._parts:
+            self._flush()
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    async def _make_room(self) -> None:
+        """Wait until the client has taken what lies ready."""
+        await asyncio.sleep(0)  # it is sent then
+        while self._size > self._unsent_bytes and not self._writer.is_free:
+            await self._read_on()
+
+    async def _read_on(self) -> None:
+        """Until the client has read on."""
+        self._room = self._loop.create_future()
+        if not self._asks_for_room:
+            self._asks_for_room = True
+            self._writer.when_free(self._freed)
         try:
-            await self._wake
+            await self._room
         finally:
-            self._wake = None
+            self._room = None
 
-    def _woken(self, _: object = None) -> None:
-        wake, self._wake = self._wake, None
-        if wake is not None and not wake.done():
-            wake.set_result(None)
-
-    def _leave(self) -> None:
-        self._is_gone = True
-        self._woken()
+    async def _close(self, failure: Refusal | None) -> None:
+        """Send the rest, and its end."""
+        self._start()
+        data = b"".join(self._parts)
+        if failure is not None:
+            data += self._encoder.fail(failure)
+        self._parts.clear()
+        while not self._writer.is_free:
+            await self._read_on()
+        await self._call.send({"type": "http.response.body", "body": data})
 
     def _beat(self) -> None:
         """One timer for the whole answer: moved when it goes off, not with every event."""
         due = self._last + self._heartbeat_s
         now = self._loop.time()
         if now >= due:
-            self.is_silent = True
             self._last, due = now, now + self._heartbeat_s
-            self._woken()
+            if self._writer.is_free:
+                self._start()
+                self._send(b"".join(self._parts) or self._encoder.heartbeat)
         self._timer = self._loop.call_at(due, self._beat)
 
 

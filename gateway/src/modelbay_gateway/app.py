@@ -3,7 +3,7 @@
 import logging
 import random
 import re
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from starlette.exceptions import HTTPException
@@ -20,6 +20,7 @@ from modelbay_gateway.head import Head
 from modelbay_gateway.metering import Meter
 from modelbay_gateway.ollama.surface import SURFACE as OLLAMA
 from modelbay_gateway.openai.surface import SURFACE as OPENAI
+from modelbay_gateway.outgoing import WRITER, Courier, Writer
 from modelbay_gateway.own.surface import SURFACE as OWN
 from modelbay_gateway.page.surface import SURFACE as PAGE
 from modelbay_gateway.refusal import Refusal, Refused, internal, of_error
@@ -114,11 +115,13 @@ class Gateway:
             place = self._place(method, path)
         surface = place.surface
         scope = {**scope, "path": path, "app": self, "router": self._router, "path_params": {}}
-        out = _Out(send, [(b"x-request-id", request_id.encode())], self.bay.meter, surface.name)
+        own: list[Header] = [(b"x-request-id", request_id.encode())]
+        out = _Out(send, scope.get(WRITER), own, self.bay.meter, surface.name)
         head = Head(scope["headers"])
         call = Call(
             scope,
             receive,
+            out,
             out,
             head,
             _NOBODY,
@@ -168,21 +171,48 @@ class Gateway:
 class _Out:
     """The server's ``send``, with the headers that every answer has; counts answers."""
 
-    __slots__ = ("_meter", "_send", "_surface", "has_started", "headers")
+    __slots__ = ("_meter", "_send", "_surface", "_writer", "has_started", "headers")
 
-    def __init__(self, send: Send, headers: list[Header], meter: Meter, surface: str) -> None:
+    def __init__(
+        self,
+        send: Send,
+        writer: Writer | None,
+        headers: list[Header],
+        meter: Meter,
+        surface: str,
+    ) -> None:
         self._send = send
+        self._writer = writer
         self._meter = meter
         self._surface = surface
         self.headers = headers
         self.has_started = False
 
     def __call__(self, message: Message) -> Awaitable[None]:
+        return self._send(self._headed(message))
+
+    @property
+    def is_free(self) -> bool:
+        return self._own.is_free
+
+    def write(self, message: Message) -> None:
+        self._own.write(self._headed(message))
+
+    def when_free(self, call: Callable[[], None]) -> None:
+        self._own.when_free(call)
+
+    @property
+    def _own(self) -> Writer:
+        if self._writer is None:
+            self._writer = Courier(self._send)
+        return self._writer
+
+    def _headed(self, message: Message) -> Message:
         if message["type"] == "http.response.start":
             self.has_started = True
             self._meter.answers[self._surface, message["status"]] += 1
             message = {**message, "headers": [*message["headers"], *self.headers]}
-        return self._send(message)
+        return message
 
 
 def _tidy(path: str) -> str:

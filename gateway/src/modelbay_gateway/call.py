@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from modelbay.errors import ModelbayError
 from modelbay_gateway.head import Head
+from modelbay_gateway.outgoing import Writer
 from modelbay_gateway.presence import PRESENCE, Listening, Presence
 from modelbay_gateway.refusal import Refused
 
@@ -47,7 +48,7 @@ class Interruptible(Protocol):
         ...
 
 
-class _Attended:
+class Attended:
     """Work whose result a client waits for, and that ends early where nobody does any more."""
 
     __slots__ = ("_cancelled", "_task", "end")
@@ -58,12 +59,13 @@ class _Attended:
         self.end: Exception | None = None
 
     def interrupt(self, error: ModelbayError) -> None:
-        self._cancel(error)
+        self.cancel(error)
 
     def leave(self) -> None:
-        self._cancel(Gone())
+        self.cancel(Gone())
 
-    def _cancel(self, end: Exception) -> None:
+    def cancel(self, end: Exception) -> None:
+        """End it with this; what ended it first counts."""
         if self.end is None:
             self.end = end
             self._task.cancel()
@@ -82,6 +84,7 @@ class Call:
     """One request on its way through a route; the application makes it.
 
     Attributes:
+        writer: The same as ``send``, without waiting.
         head: Its headers.
         body_limit: Bytes its body may have.
         running: Where work is kept that can be ended early.
@@ -90,6 +93,7 @@ class Call:
     scope: Scope
     receive: Receive
     send: Send
+    writer: Writer
     head: Head
     caller: Caller
     request_id: str
@@ -167,7 +171,7 @@ class Call:
         """
         task = asyncio.current_task()
         assert task is not None  # a server answers each request in one
-        attended, presence = _Attended(task), self.presence
+        attended, presence = Attended(task), self.presence
         self.running.add(attended)
         presence.watch(attended.leave)
         try:

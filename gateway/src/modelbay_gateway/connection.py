@@ -9,7 +9,8 @@ import logging
 import re
 import uuid
 from collections import deque
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import unquote
 
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp, Message, Scope
 
 from modelbay.outbox import Outbox
 from modelbay_gateway.limits import Limits
+from modelbay_gateway.outgoing import WRITER
 from modelbay_gateway.presence import PRESENCE, Presence
 
 if TYPE_CHECKING:
@@ -151,14 +153,27 @@ class Exchange:
 
     # --- out -------------------------------------------------------------------------------------
 
+    @property
+    def is_free(self) -> bool:
+        return not self._connection.is_behind
+
+    def when_free(self, call: Callable[[], None]) -> None:
+        self._connection.when_free(call)
+
     async def send(self, message: Message) -> None:
-        """ASGI's; waits while the client reads slowly.
+        """ASGI's; waits while the client reads slowly."""
+        while self._connection.is_behind and not self.is_gone:
+            freed = self._connection.loop.create_future()
+            self._connection.when_free(partial(_set, freed))
+            await freed
+        self.write(message)
+
+    def write(self, message: Message) -> None:
+        """The same without waiting.
 
         Raises:
             RuntimeError: The message may not come now, or cannot be sent.
         """
-        if self._connection.drained is not None and not self.is_gone:
-            await self._connection.drained
         if self.is_gone:
             return
         if message["type"] == "http.response.body":
@@ -233,7 +248,7 @@ class Connection(asyncio.Protocol):
     The parser itself collects a head of any length, and waits for one for ever.
 
     Attributes:
-        drained: Done once the client has read what was sent; ``None`` while it keeps up.
+        is_behind: The client has not read what was sent.
     """
 
     __slots__ = (
@@ -244,6 +259,7 @@ class Connection(asyncio.Protocol):
         "_client",
         "_due",
         "_expects_continue",
+        "_freed",
         "_headers",
         "_heads",
         "_is_between",
@@ -264,7 +280,7 @@ class Connection(asyncio.Protocol):
         "_unwanted",
         "_url",
         "_wait_s",
-        "drained",
+        "is_behind",
         "loop",
     )
 
@@ -280,7 +296,7 @@ class Connection(asyncio.Protocol):
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.loop = loop
-        self.drained: asyncio.Future[None] | None = None
+        self.is_behind = False
         self._app = app
         self._limits = limits
         self._outbox = outbox  # of all connections
@@ -288,6 +304,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         # Else what follows a request that ends its connection would spoil the answer to it.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._freed: list[Callable[[], None]] = []  # who waits until the client has read
         self._read_paused = False
         # Of the head that is being read.
         self._url = b""
@@ -366,13 +383,17 @@ class Connection(asyncio.Protocol):
         self._outbox.flush()  # the connection is closed behind it
 
     def pause_writing(self) -> None:
-        if self.drained is None:
-            self.drained = self.loop.create_future()
+        self.is_behind = True
 
     def resume_writing(self) -> None:
-        drained, self.drained = self.drained, None
-        if drained is not None and not drained.done():
-            drained.set_result(None)
+        self.is_behind = False
+        freed, self._freed = self._freed, []
+        for call in freed:
+            call()
+
+    def when_free(self, call: Callable[[], None]) -> None:
+        """Call this once, when the client has read what was sent, or is gone."""
+        self._freed.append(call)
 
     # --- the parser's words ----------------------------------------------------------------------
 
@@ -427,6 +448,7 @@ class Connection(asyncio.Protocol):
             "query_string": query,
             "headers": headers,
             PRESENCE: self._presence,
+            WRITER: exchange,
         }
         before, self._latest = self._latest, exchange
         if before is None or before.is_complete:
@@ -620,6 +642,11 @@ class Connection(asyncio.Protocol):
         self._outbox.flush()
         self._transport.write(head.encode() + body)
         self._transport.close()
+
+
+def _set(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _address(told: object) -> tuple[str, int] | None:
