@@ -38,7 +38,7 @@ class Encoder(Protocol):
         """The bytes of one event; empty if it shows nowhere. `Finish` writes the end too."""
         ...
 
-    def encode_texts(self, pieces: Sequence[str]) -> bytes:
+    def encode_texts(self, pieces: list[str]) -> bytes:
         """The bytes of several pieces of text, none of them empty, that came one after another."""
         return b"".join(self.encode(TextDelta(piece)) for piece in pieces)
 

@@ -8,7 +8,6 @@ import http
 import logging
 import re
 import uuid
-from collections import deque
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Protocol, cast
@@ -301,7 +300,7 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._outbox = outbox  # of all connections
         self._state = state
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         # Else what follows a request that ends its connection would spoil the answer to it.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._freed: list[Callable[[], None]] = []  # who waits until the client has read
@@ -321,7 +320,7 @@ class Connection(asyncio.Protocol):
         self._is_last = False  # the answer ends the connection; the rest of the body is let pass
         self._latest: Exchange | None = None  # of the head that was read last
         self._answering: Exchange | None = None
-        self._queue: deque[tuple[Exchange, Scope]] = deque()
+        self._queue: list[tuple[Exchange, Scope]] = []
         # How long it waits.
         self._due: float | None = None  # on the loop's clock: when what has to come is too late
         self._wait_s = 0.0
@@ -351,15 +350,17 @@ class Connection(asyncio.Protocol):
         self._queue.clear()
         self.resume_writing()
         self._presence.gone()
+        self._parser = None  # it leads back here
 
     def data_received(self, data: bytes) -> None:
-        if self._transport.is_closing():
+        parser = self._parser
+        if parser is None or self._transport.is_closing():
             return
         heads, was_between = self._heads, self._is_between
         rest = data
         while rest:
             try:
-                self._parser.feed_data(rest)
+                parser.feed_data(rest)
                 rest = b""
             except httptools.HttpParserUpgrade as exc:
                 rest = rest[exc.args[0] :]  # whoever is asked to change the protocol need not
@@ -421,6 +422,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._is_open = False
         parser, headers = self._parser, self._headers
+        assert parser is not None  # it is the one who calls
         version, method = parser.get_http_version(), parser.get_method().decode("ascii")
         path, raw_path, query = _target(self._url)
         exchange = Exchange(
@@ -519,7 +521,7 @@ class Connection(asyncio.Protocol):
             return
         self.resume_reading()
         if self._queue:
-            self._start(*self._queue.popleft())
+            self._start(*self._queue.pop(0))
         elif self._is_between and not self._is_last:
             self._wait(KEEP_ALIVE_S)
 

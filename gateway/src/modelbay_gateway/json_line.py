@@ -1,7 +1,5 @@
 """JSON on one line, for streams in which a line is a message."""
 
-from collections.abc import Sequence
-
 import msgspec
 
 _encoder = msgspec.json.Encoder()
@@ -18,8 +16,11 @@ def to_json(value: object) -> bytes:
     return data if data.isascii() else _on_one_line(data)
 
 
-def framed(before: bytes, pieces: Sequence[str], after: bytes) -> bytes:
-    """Each of these as JSON between the two; at once, since a newline never stands in JSON."""
+def framed(before: bytes, pieces: list[str], after: bytes) -> bytes:
+    """Each of these as JSON between the two; at once, since a newline never stands in JSON.
+
+    A list, and nothing else: of other sequences msgspec 0.22 leaks an iterator with each call.
+    """
     try:
         data = _encode_lines(pieces)
     except UnicodeEncodeError:

@@ -20,9 +20,9 @@ class Presence:
 
     __slots__ = ("_leavers", "_resume", "is_gone")
 
-    def __init__(self, resume: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, resume: Callable[[], None] | None = None) -> None:
         self.is_gone = False
-        self._resume = resume
+        self._resume = resume or _nothing
         self._leavers: list[Callable[[], None]] = []
 
     def watch(self, leave: Callable[[], None]) -> None:
@@ -40,9 +40,14 @@ class Presence:
     def gone(self) -> None:
         """The client has gone."""
         self.is_gone = True
+        self._resume = _nothing  # it leads to the connection, which leads here
         leavers, self._leavers = self._leavers, []
         for leave in leavers:
             leave()
+
+
+def _nothing() -> None:
+    pass
 
 
 class Listening(Presence):

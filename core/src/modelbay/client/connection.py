@@ -85,6 +85,7 @@ class Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self._paused = False
         self._is_lost = False
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._reset("")
 
     def _reset(self, method: str) -> None:
@@ -98,7 +99,6 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self._is_head = method == "HEAD"
         self._until_close = False
-        self._parser = httptools.HttpResponseParser(self)
 
     # --- out -------------------------------------------------------------------------------------
 
@@ -134,6 +134,7 @@ class Connection(asyncio.Protocol):
         self.used = True
         if not self.status:
             self._head_size += len(data)
+        assert self._parser is not None  # until it is lost
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -168,6 +169,7 @@ class Connection(asyncio.Protocol):
             self.broken = ConnectionBrokenError(reason)
         self.reusable = False
         self._is_lost = True
+        self._parser = None  # it leads back here
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._wake()
@@ -188,6 +190,7 @@ class Connection(asyncio.Protocol):
             self._raw_headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        assert self._parser is not None  # it is the one who calls
         status = self._parser.get_status_code()
         if status < 200:
             return
@@ -212,6 +215,7 @@ class Connection(asyncio.Protocol):
             return
         if not self._is_head and self.status not in _NO_BODY:
             self.done = True
+            assert self._parser is not None  # it is the one who calls
             self.reusable = self._parser.should_keep_alive() and not self._until_close
 
     # --- for the reader --------------------------------------------------------------------------

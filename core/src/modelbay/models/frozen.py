@@ -21,7 +21,9 @@ _set_values, _set_fields, _set_extra, _set_private = (
 
 class Frozen(BaseModel):
     # Pydantic would show the wrong value in its error, and that may be a key.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
 
     _every_field: ClassVar[set[str]]
 

@@ -128,7 +128,7 @@ class LineEncoder(Encoder):
         self._open = b'",' + before[1:]
         self._close = after[:-1] + b',"done":false}\n'
         # Clients read every line as JSON, so what keeps a connection alive is an empty piece.
-        self.heartbeat = self._lines(("",))
+        self.heartbeat = self._lines([""])
 
     def begin(self) -> bytes:
         return b""
@@ -137,7 +137,7 @@ class LineEncoder(Encoder):
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
                 self._watch.piece()
-                return self._lines((text,)) if text else b""
+                return self._lines([text]) if text else b""
             case ReasoningDelta(text=text):
                 self._watch.piece()
                 return self._line(thinking=text) if text else b""
@@ -161,11 +161,11 @@ class LineEncoder(Encoder):
     def fail(self, refusal: Refusal) -> bytes:
         return refuse(refusal) + b"\n"
 
-    def encode_texts(self, pieces: Sequence[str]) -> bytes:
+    def encode_texts(self, pieces: list[str]) -> bytes:
         self._watch.piece()
         return self._lines(pieces)
 
-    def _lines(self, pieces: Sequence[str]) -> bytes:
+    def _lines(self, pieces: list[str]) -> bytes:
         """Lines of text alone: most lines are."""
         created_at = stamp(self._wall_clock()).encode()
         return framed(self._head + created_at + self._open, pieces, self._close)

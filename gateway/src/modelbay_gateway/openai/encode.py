@@ -240,14 +240,14 @@ class ChatEncoder(Encoder):
     def begin(self) -> bytes:
         return self._delta + b'"role":"assistant","content":""' + self._tail
 
-    def encode_texts(self, pieces: Sequence[str]) -> bytes:
+    def encode_texts(self, pieces: list[str]) -> bytes:
         closed = self._end_of_thought() if self._is_thinking else b""
         return closed + framed(self._content, pieces, self._tail)
 
     def encode(self, event: StreamEvent) -> bytes:
         match event:
             case TextDelta(text=text):
-                return self.encode_texts((text,)) if text else b""
+                return self.encode_texts([text]) if text else b""
             case ReasoningDelta(text=text):
                 return self._thought(text) if text else b""
             case RefusalDelta(text=text):
