@@ -1,6 +1,7 @@
 """The headers of one request, read once and looked up by name."""
 
 from collections.abc import Iterable
+from itertools import chain
 
 from modelbay_gateway.refusal import Refused
 
@@ -17,13 +18,14 @@ class Head:
 
     def __init__(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
         self.fields = tuple(fields)
-        self._first: dict[bytes, bytes] = {}
+        self._first = dict(self.fields)
         self._several: set[bytes] = set()
-        self.size = 0
-        for name, value in self.fields:
-            self.size += len(name) + len(value)
-            if self._first.setdefault(name, value) != value:
-                self._several.add(name)
+        self.size = sum(map(len, chain.from_iterable(self.fields)))
+        if len(self._first) < len(self.fields):  # one stands there twice
+            self._first.clear()
+            for name, value in self.fields:
+                if self._first.setdefault(name, value) != value:
+                    self._several.add(name)
 
     def first(self, name: bytes) -> str | None:
         """The value of a header; the first one, if there are several.

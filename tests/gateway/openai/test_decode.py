@@ -1,9 +1,12 @@
 """Mirrors modelbay_gateway/openai/decode.py and the decoding halves of its neighbours."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelbay.models.chat import (
     AudioPart,
@@ -18,12 +21,13 @@ from modelbay.models.chat import (
     Tool,
 )
 from modelbay.models.events import Notice, ToolCall
+from modelbay_gateway.openai import decode
 from modelbay_gateway.openai.completions import decode_completion
 from modelbay_gateway.openai.decode import ChatCall, decode_chat
 from modelbay_gateway.openai.embeddings import decode_embed
 from modelbay_gateway.openai.images import decode_image
 from modelbay_gateway.openai.rerank import decode_rerank
-from modelbay_gateway.refusal import Refused
+from modelbay_gateway.refusal import Refusal, Refused
 
 HI = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -524,3 +528,65 @@ def test_a_field_nobody_knows_may_not_be_nested_without_end(depth: int) -> None:
     with pytest.raises(Refused) as caught:
         decode_chat(body.encode())
     assert caught.value.refusal.status == 400
+
+
+# --- plain requests, which are read in one go -----------------------------------------------------
+
+_scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(1 << 70), 1 << 70),
+    st.floats(allow_nan=False),
+    st.text(max_size=5),
+    st.lists(st.text(max_size=3), max_size=3),
+    st.fixed_dictionaries({}, optional={"include_usage": st.none() | st.booleans() | st.text()}),
+)
+_messages = st.lists(
+    st.fixed_dictionaries(
+        {
+            "role": st.sampled_from(["user", "system", "assistant", "tool", "developer", "boss"]),
+            "content": st.text(max_size=5) | st.none(),
+        },
+        optional={"name": st.text(max_size=3)},
+    ),
+    max_size=3,
+)
+_fields = (
+    "model stream stream_options temperature top_p top_k max_tokens max_completion_tokens seed stop"
+)
+_requests = st.fixed_dictionaries(
+    {},
+    optional={"messages": _messages, "more": _scalars, **dict.fromkeys(_fields.split(), _scalars)},
+)
+
+
+@given(_requests)
+def test_a_plain_request_says_what_it_says_field_by_field(request: dict[str, Any]) -> None:
+    body = json.dumps(request).encode()
+
+    def outcome(read: Callable[[], ChatCall]) -> ChatCall | Refusal:
+        try:
+            return read()
+        except Refused as exc:
+            return exc.refusal
+
+    at_once = outcome(lambda: decode_chat(body))
+    by_field = outcome(lambda: decode._decode_any(body, frozenset()))
+
+    assert at_once == by_field
+    if isinstance(at_once, ChatCall) and isinstance(by_field, ChatCall):
+        assert repr(at_once) == repr(by_field)  # 1 and 1.0 are equal
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"stream": True, "stream_options": {"include_usage": True}},
+        {"temperature": 1, "top_p": 0.5, "top_k": 3, "max_tokens": 9, "seed": -1, "stop": "x"},
+        {"max_completion_tokens": 5, "max_tokens": 9, "stop": ["x", "y"], "stream": None},
+    ],
+)
+def test_most_requests_are_plain(fields: dict[str, Any]) -> None:
+    body = json.dumps({"model": "m", "messages": HI, **fields}).encode()
+    assert decode._decode_plain(body, frozenset()) == decode._decode_any(body, frozenset())

@@ -1,7 +1,9 @@
 """Chat completions: the JSON of a request to a `ChatRequest`. Pure."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
+
+import msgspec
 
 from modelbay.models.chat import (
     AudioPart,
@@ -84,6 +86,10 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
     Raises:
         Refused: It is no such request; the field is named.
     """
+    return _decode_plain(body, routing) or _decode_any(body, routing)
+
+
+def _decode_any(body: bytes, routing: frozenset[str]) -> ChatCall:
     fields = parse(body)
     ignored: list[str] = []
     model = fields.text("model") or None
@@ -141,6 +147,70 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
         has_functions=functions is not None,
         notices=tuple(dropped(path) for path in ignored),
     )
+
+
+class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class _StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    include_usage: bool | None = None
+
+
+_Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+_Positive = Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1)]
+
+
+class _Plain(msgspec.Struct, forbid_unknown_fields=True):
+    """A request of texts and numbers alone, as most are: all of it is checked as it is read."""
+
+    messages: Annotated[list[_PlainMessage], msgspec.Meta(min_length=1)]
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: _Whole | None = None
+    max_tokens: _Positive | None = None
+    max_completion_tokens: _Positive | None = None
+    seed: _Whole | None = None
+    stop: str | list[str] | None = None
+
+
+_plain = msgspec.json.Decoder(_Plain)
+
+
+def _decode_plain(body: bytes, routing: frozenset[str]) -> ChatCall | None:
+    """The request, if it is a plain one. What is wrong with another, `_decode_any` says."""
+    if b'"tools"' in body:
+        return None  # most that are not plain; they are long, and need not be read twice
+    try:
+        found = _plain.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
+        return None
+    model, stop, options = found.model or None, found.stop, found.stream_options
+    request = ChatRequest.assembled(
+        {
+            "model": model,
+            "messages": [_said(each.role, each.content) for each in found.messages],
+            "tools": [],
+            "tool_choice": None,
+            "temperature": found.temperature,
+            "top_p": found.top_p,
+            "top_k": found.top_k,
+            "max_tokens": found.max_completion_tokens or found.max_tokens,
+            "stop": [stop] if isinstance(stop, str) else stop or [],
+            "seed": found.seed,
+            "response_format": None,
+            "reasoning_effort": None,
+            "routing": routing,
+            "stream": found.stream is True,
+            "extra": {},
+        }
+    )
+    asks = options is not None and options.include_usage is True
+    return ChatCall(request=request, model=model, include_usage=asks)
 
 
 def _request(values: dict[str, object]) -> ChatRequest:
@@ -211,6 +281,10 @@ def _plain_message(value: object) -> Message | None:
     role, content = value.get("role"), value.get("content")
     if role not in ("system", "user", "assistant") or type(content) is not str:
         return None
+    return _said(role, content)
+
+
+def _said(role: str, content: str) -> Message:
     return Message.assembled(
         {
             "role": role,
