@@ -532,7 +532,7 @@ def test_a_field_nobody_knows_may_not_be_nested_without_end(depth: int) -> None:
 
 # --- plain requests, which are read in one go -----------------------------------------------------
 
-_scalars = st.one_of(
+_odd = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(1 << 70), 1 << 70),
@@ -541,22 +541,26 @@ _scalars = st.one_of(
     st.lists(st.text(max_size=3), max_size=3),
     st.fixed_dictionaries({}, optional={"include_usage": st.none() | st.booleans() | st.text()}),
 )
-_messages = st.lists(
-    st.fixed_dictionaries(
-        {
-            "role": st.sampled_from(["user", "system", "assistant", "tool", "developer", "boss"]),
-            "content": st.text(max_size=5) | st.none(),
-        },
-        optional={"name": st.text(max_size=3)},
-    ),
-    max_size=3,
-)
-_fields = (
-    "model stream stream_options temperature top_p top_k max_tokens max_completion_tokens seed stop"
-)
-_requests = st.fixed_dictionaries(
-    {},
-    optional={"messages": _messages, "more": _scalars, **dict.fromkeys(_fields.split(), _scalars)},
+_roles = st.sampled_from(["user"] * 8 + ["system", "assistant", "tool", "developer", "boss"])
+_message = st.fixed_dictionaries({"role": _roles, "content": st.text(max_size=5)})
+_messages = st.lists(_message, min_size=1, max_size=3)
+_wholes = st.integers(-1, 9) | st.floats(-1, 9).map(round).map(float)
+_usual: dict[str, st.SearchStrategy[Any]] = {
+    "model": st.text(max_size=3),
+    "stream": st.booleans(),
+    "stream_options": st.fixed_dictionaries({"include_usage": st.booleans()}),
+    "temperature": st.floats(0, 2) | st.integers(0, 2),
+    "top_p": st.floats(0, 1),
+    "top_k": _wholes,
+    "max_tokens": _wholes,
+    "max_completion_tokens": _wholes,
+    "seed": st.integers(-(1 << 63), 1 << 64),
+    "stop": st.text(max_size=3) | st.lists(st.text(max_size=3), max_size=3),
+}
+_requests = st.builds(
+    lambda usual, odd: {**usual, **odd},
+    st.fixed_dictionaries({"messages": _messages}, optional=_usual),
+    st.just({}) | st.dictionaries(st.sampled_from([*_usual, "messages", "more"]), _odd, max_size=1),
 )
 
 
