@@ -15,7 +15,7 @@ from modelbay.models.events import StreamEvent
 from modelbay.wire import openai_chat
 from modelbay.wire.openai_chat import ChatDecoder, Dialect
 from modelbay.wire.openai_chunk import decode_chunk
-from modelbay.wire.text_frame import TextFrame, text_frame
+from modelbay.wire.text_frame import TextFrame, framed_texts, text_frame
 
 
 def frame(data: bytes) -> TextFrame | None:
@@ -175,3 +175,38 @@ def test_a_frame_is_found_in_a_text_of_any_length_without_much_memory() -> None:
 
     assert found == (before, after)
     assert most < 8 * len(data)
+
+
+def test_what_cannot_be_read_at_once_is_not_looked_through_again_and_again() -> None:
+    """Each of these begins and ends like the one before, and every second says more."""
+    before, after = b'{"choices":[{"delta":{"content":', b"}}]}"
+    pieces = [b'"a"', b'"b","role":"assistant"'] * 500
+    data = [before + piece + after for piece in pieces]
+    looked = 0
+
+    def counting(frame: TextFrame, chunks: Sequence[bytes], begin: int, end: int) -> list[str]:
+        nonlocal looked
+        looked += end - begin
+        return framed_texts(frame, chunks, begin, end)
+
+    with patch.object(openai_chat, "framed_texts", counting):
+        assert told(data) == told_without_frames(data)
+    assert looked < 2 * len(data)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b'"a"', b'"b","c"', b'"d"'],  # two texts for one
+        [b'"a', b'b"'],
+        [b'"a"\n"b"', b"", b'"c"'],
+        [b'"a"', b" ", b'"c"'],
+        [b'"a"', b"null"],
+        [b'"a"', b'"\xff"'],
+    ],
+)
+def test_texts_that_are_none_are_not_read_beside_others(pieces: list[bytes]) -> None:
+    before, after = b'{"choices":[{"delta":{"content":', b"}}]}"
+    data = [before + piece + after for piece in (b'"first"', *pieces)]
+    assert told(data) == told_without_frames(data)
+    assert told(data[1:]) == told_without_frames(data[1:])

@@ -4,7 +4,7 @@ What servers do differently is a `Dialect`: data that a plugin states, not code 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -53,7 +53,7 @@ from modelbay.wire.openai_chunk import (
     usage_event,
 )
 from modelbay.wire.openai_messages import encode_message
-from modelbay.wire.text_frame import TextFrame, decode_text, text_frame
+from modelbay.wire.text_frame import TextFrame, framed_texts, text_frame
 from modelbay.wire.think_tags import ThinkTagSplitter
 from modelbay.wire.tool_pieces import CallPieces
 
@@ -306,19 +306,25 @@ class ChatDecoder:
         """
         return list(self.events((data,)))
 
-    def events(self, chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
+    def events(self, chunks: Sequence[bytes]) -> Iterator[StreamEvent]:
         """The events of several chunks, each found when it is asked for; raises as `decode`."""
-        before, after = self._frame
-        for data in chunks:
-            if before and data.startswith(before) and data.endswith(after) and not self.done:
-                try:
-                    text = decode_text(data[len(before) : -len(after)])
-                except (msgspec.DecodeError, UnicodeDecodeError):
-                    pass  # it says more, or something else
-                else:
-                    if text:
-                        self._text.append(text)
-                        yield TextDelta(text)
+        before, _ = self._frame
+        left = 0  # of the chunks that were read ahead, those that have not come yet
+        ahead = True
+        for position, data in enumerate(chunks):
+            if left:
+                left -= 1
+                continue
+            if before and data.startswith(before) and not self.done:
+                end = len(chunks) if ahead else position + 1
+                texts = framed_texts(self._frame, chunks, position, end)
+                ahead = len(texts) > 1  # or what cannot be read at once would be tried ever again
+                if texts:
+                    left = len(texts) - 1
+                    self._text += texts
+                    for text in texts:
+                        if text:
+                            yield TextDelta(text)
                     continue
             if data == b"[DONE]" or self.done:
                 self.done = True
@@ -370,7 +376,7 @@ class ChatDecoder:
                 self._timings = chunk.timings
             if chunk.prompt_progress is not None:
                 yield progress_event(chunk.prompt_progress)
-            before, after = self._frame = self._frame_of(data, chunk)
+            before, _ = self._frame = self._frame_of(data, chunk)
 
     def close(self) -> list[StreamEvent]:
         """The last events of a whole answer: tool calls, usage, timings, `Finish`.

@@ -5,6 +5,7 @@ alone is read.
 """
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -15,7 +16,7 @@ TextFrame = tuple[bytes, bytes]  # up to the text's opening quote, and from its 
 # Nothing is tried a second time: of a text of megabytes each way back would be remembered.
 _CONTENT = re.compile(rb'"content"\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
 
-decode_text = msgspec.json.Decoder(str).decode
+_texts = msgspec.json.Decoder(str)
 
 
 def text_frame(data: bytes, chunk: Chunk) -> TextFrame | None:
@@ -42,6 +43,34 @@ def text_frame(data: bytes, chunk: Chunk) -> TextFrame | None:
         return None
     probed.content = text
     return (before, after) if probe == chunk else None
+
+
+def framed_texts(frame: TextFrame, chunks: Sequence[bytes], begin: int, end: int) -> list[str]:
+    """The texts of the chunks in this frame, of these up to the first that is not in it.
+
+    All are read at once, each on a line of its own; if one of them says something else, only the
+    first is read, and none if that one does.
+    """
+    before, after = frame
+    opening, closing = len(before), -len(after)
+    pieces: list[bytes] = []
+    for position in range(begin, end):
+        data = chunks[position]
+        if not (data.startswith(before) and data.endswith(after)):
+            break
+        pieces.append(data[opening:closing])
+    try:
+        if len(pieces) > 1:
+            lines = b"\n".join(pieces)
+            texts = _texts.decode_lines(lines)
+            if len(texts) == len(pieces) == lines.count(b"\n") + 1:
+                return texts
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        return [_texts.decode(pieces[0])] if pieces else []
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
 
 
 def _text_alone(chunk: Chunk) -> Delta | None:
