@@ -51,7 +51,7 @@ class Wire(asyncio.Transport):
         self.is_paused = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        assert not self.is_closed
+        assert (self.is_closed, self.has_said_all) == (False, False)
         self.sent += data
 
     def close(self) -> None:
@@ -212,11 +212,67 @@ async def test_a_body_nobody_wants_is_not_asked_for() -> None:
     assert (await Client(app).send(head)).startswith(b"HTTP/1.1 403 Forbidden\r\n")
 
 
-async def test_whoever_is_asked_to_change_the_protocol_stays_with_this_one() -> None:
-    client = Client(answers())
-    upgrade = b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+UPGRADE = b"Host: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
 
-    assert (await client.send(upgrade * 2 + GET)).count(b"hello") == 3
+
+@given(cut=st.integers(0, 400))
+async def test_whoever_is_asked_to_change_the_protocol_stays_with_this_one(cut: int) -> None:
+    """A body stays the body of its request, also where it looks like another one."""
+    requests = (
+        b"GET /one HTTP/1.1\r\n" + UPGRADE + b"\r\n"
+        b"POST /two HTTP/1.1\r\n"
+        + UPGRADE
+        + b"Content-Length: %d\r\n\r\n" % len(GET)
+        + GET
+        + b"POST /three HTTP/1.1\r\n"
+        + UPGRADE
+        + b"Transfer-Encoding: chunked\r\n\r\n"
+        b"1c\r\n" + GET + b"\r\n0\r\n\r\n" + b"GET /four HTTP/1.1\r\nHost: h\r\n\r\n"
+    )
+    assert len(GET) == 0x1C
+    sent = await Client(echo).send(*(part for part in (requests[:cut], requests[cut:]) if part))
+
+    head = FIRST + b"transfer-encoding: chunked\r\n\r\n"
+    bodies = [(b"/one",), (b"/two", GET), (b"/three", GET), (b"/four",)]
+    assert sent == b"".join(head + chunked(*body) for body in bodies)
+
+
+async def test_a_tunnel_is_refused_and_what_follows_is_no_request() -> None:
+    client = Client(answers())
+    answer = await client.send(b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n" + GET)
+    assert (answer[:13], client.wire.is_closed) == (b"HTTP/1.1 400 ", True)
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+async def test_a_target_without_a_path_is_the_front_page() -> None:
+    client = Client(echo)
+    answer = await client.send(b"GET http://h HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert answer.endswith(chunked(b"/"))
+
+
+async def test_a_body_of_the_smallest_chunks_costs_no_more_than_its_length() -> None:
+    counted = 0
+
+    class Counting(bytes):
+        def __len__(self) -> int:
+            nonlocal counted
+            counted += 1
+            return super().__len__()
+
+    goes_on = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await goes_on.wait()
+
+    client = Client(app)
+    await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+    exchange = client.connection._latest
+    assert exchange is not None
+    for _ in range(1000):
+        exchange.feed(Counting(b"x"))
+    goes_on.set()
+    await at_rest()
+    assert counted == 1000
 
 
 async def test_a_body_waits_until_its_application_wants_it() -> None:
@@ -324,12 +380,49 @@ async def test_the_last_answer_is_given_time_while_its_request_still_comes() -> 
     assert client.wire.is_closed
 
 
-@pytest.mark.parametrize("value", [b"a\r\nx: y", b"a\nb", b"a\rb"])
-async def test_no_header_can_begin_another(value: bytes) -> None:
-    client = Client(answers(b"hello", (b"x", value)))
+async def test_nothing_is_begun_or_said_behind_the_last_answer() -> None:
+    goes_on = asyncio.Event()
+    begun: list[bytes] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.append(scope["raw_path"])
+        await goes_on.wait()
+        await answers()(scope, receive, send)
+
+    client = Client(app, Limits(head_s=0.0))
+    last = b"GET /last HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    await client.send(last + b"POST /next HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc")
+    goes_on.set()
+    answer = await client.send()
+    assert (answer[-5:], client.wire.has_said_all) == (b"hello", True)
+    await at_rest()
+    assert (client.wire.sent, begun) == (b"", [b"/last"])
+    assert client.wire.is_closed  # what is late is not waited for, and not told
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"x", b"a\r\ny: z"),
+        (b"x", b"a\nb"),
+        (b"x", b"a\rb"),
+        (b"x", b"a\0b"),
+        (b"x y", b"z"),
+        (b"x\r\ny", b"z"),
+        (b"", b"z"),
+    ],
+)
+async def test_no_header_can_begin_another(header: tuple[bytes, bytes]) -> None:
+    client = Client(answers(b"hello", header))
     answer = await client.send(GET)
     assert answer.startswith(b"HTTP/1.1 500 ")
-    assert (value not in answer, client.wire.is_closed) == (True, True)
+    assert (b"x" not in answer.split(b": ")[0], client.wire.is_closed) == (True, True)
+
+
+async def test_any_other_header_goes_out_as_it_is() -> None:
+    header = (b"X-!#$%&'*+.^_`|~9", bytes([9, *range(32, 127), *range(128, 256)]))
+    answer = await Client(answers(b"hello", header)).send(GET)
+    assert answer == FIRST + b"content-length: 5\r\n%b: %b\r\n\r\nhello" % header
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
     for status in http.HTTPStatus
 }
+_FIELDS = re.compile(rb"(?:[!#-'*+.^_`|~0-9A-Za-z-]+: [^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
 _PLAIN = re.compile(rb"/(?:[A-Za-z0-9._~-][A-Za-z0-9._~/-]*)?")  # a path with nothing to decode
 
 
@@ -78,6 +79,7 @@ class Exchange:
         "_is_whole",
         "_knows_chunks",
         "_left",
+        "_unread",
         "has_begun",
         "is_complete",
         "is_gone",
@@ -102,6 +104,7 @@ class Exchange:
         self._knows_chunks = knows_chunks  # HTTP/1.0 does not
         self._expects_continue = expects_continue
         self._body: list[bytes] = []
+        self._unread = 0  # bytes of it
         self._is_whole = False
         self._has_news = False  # something of the body, or its end, that was not handed on
         self._arrived: asyncio.Future[None] | None = None
@@ -114,8 +117,9 @@ class Exchange:
     def feed(self, part: bytes) -> int:
         """More of the body; how many bytes lie unread."""
         self._body.append(part)
+        self._unread += len(part)
         self._tell()
-        return sum(map(len, self._body))
+        return self._unread
 
     def end(self) -> None:
         """The body is there."""
@@ -148,6 +152,7 @@ class Exchange:
         self._has_news = False
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
+        self._unread = 0
         return {"type": "http.request", "body": body, "more_body": not self._is_whole}
 
     # --- out -------------------------------------------------------------------------------------
@@ -205,8 +210,8 @@ class Exchange:
             lines.append(b"connection: close")
         lines.append(b"")
         fields = b"\r\n".join(lines)
-        if not fields.count(b"\r") == fields.count(b"\n") == len(lines) - 1:
-            raise RuntimeError("a header of the answer holds the end of a line")
+        if fields.count(b"\n") != len(lines) - 1 or not _FIELDS.fullmatch(fields):
+            raise RuntimeError("a header of the answer holds what no header may hold")
         self.has_begun = True
         self._expects_continue = False
         self._head = b"%b%b\r\n" % (self._connection.first_lines(status), fields)
@@ -264,6 +269,7 @@ class Connection(asyncio.Protocol):
         "_is_between",
         "_is_last",
         "_is_open",
+        "_is_skipping",
         "_latest",
         "_limits",
         "_outbox",
@@ -300,9 +306,7 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._outbox = outbox  # of all connections
         self._state = state
-        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
-        # Else what follows a request that ends its connection would spoil the answer to it.
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parser: httptools.HttpRequestParser | None = _parser_for(self)
         self._freed: list[Callable[[], None]] = []  # who waits until the client has read
         self._read_paused = False
         # Of the head that is being read.
@@ -310,6 +314,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[Header] = []
         self._announced = 0  # bytes of its body
         self._expects_continue = False
+        self._is_skipping = False  # it has a body that the parser has taken for something else
         # Where in the stream of requests it is.
         self._heads = 0  # how many have begun
         self._size = 0  # bytes of the one that has not ended
@@ -357,19 +362,22 @@ class Connection(asyncio.Protocol):
         if parser is None or self._transport.is_closing():
             return
         heads, was_between = self._heads, self._is_between
-        rest = data
-        while rest:
-            try:
-                parser.feed_data(rest)
-                rest = b""
-            except httptools.HttpParserUpgrade as exc:
-                rest = rest[exc.args[0] :]  # whoever is asked to change the protocol need not
-            except httptools.HttpParserError as exc:
-                cause = exc.__context__
-                if not isinstance(cause, httptools.HttpParserError | UnicodeDecodeError | None):
-                    log.error("a request could not be read", exc_info=cause)
-                self._misunderstood()
-                return
+        try:
+            while True:
+                try:
+                    parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as exc:
+                    if parser.get_method() == b"CONNECT":
+                        break  # what follows is for somebody else
+                    parser = self._as_if_not_asked()
+                    data = data[exc.args[0] :]
+        except httptools.HttpParserError as exc:
+            cause = exc.__context__
+            if not isinstance(cause, httptools.HttpParserError | UnicodeDecodeError | None):
+                log.error("a request could not be read", exc_info=cause)
+            self._misunderstood()
+            return
         self._wait_on()
         # Also a piece that holds the end of a message before may hold the beginning of a head; how
         # much of it, nobody says. The next piece is counted.
@@ -379,6 +387,20 @@ class Connection(asyncio.Protocol):
         self._size += len(data)
         if self._size > self._limits.head_bytes and not self._transport.is_closing():
             self._refuse(431, "headers_too_large", "the head of the request is too long")
+
+    def _as_if_not_asked(self) -> httptools.HttpRequestParser:
+        """A parser for the rest, after a request to change the protocol, which is ours to ignore.
+
+        Java's client asks for HTTP/2 with every request. The parser takes what follows such a head
+        for the other protocol, also where it is the request's body.
+        """
+        parser = self._parser = _parser_for(self)
+        if self._is_skipping:
+            size = self._announced
+            body = b"content-length: %d" % size if size else b"transfer-encoding: chunked"
+            parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % body)
+            self._is_skipping = False
+        return parser
 
     def eof_received(self) -> None:
         self._outbox.flush()  # the connection is closed behind it
@@ -399,6 +421,9 @@ class Connection(asyncio.Protocol):
     # --- the parser's words ----------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        if self._is_skipping:
+            self._headers = []
+            return
         self._heads += 1
         self._size, self._is_open, self._is_between = 0, True, False
         self._body = self._unwanted = 0
@@ -417,13 +442,19 @@ class Connection(asyncio.Protocol):
         if name == b"content-length":
             self._announced = int(value[:19]) if value.isdigit() else 0
         elif name == b"expect":
-            self._expects_continue = value.lower() == b"100-continue"
+            self._expects_continue |= value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
+        if self._is_skipping:
+            return
         self._is_open = False
         parser, headers = self._parser, self._headers
         assert parser is not None  # it is the one who calls
         version, method = parser.get_http_version(), parser.get_method().decode("ascii")
+        if parser.should_upgrade() and method != "CONNECT":
+            self._is_skipping = self._announced > 0 or any(
+                name == b"transfer-encoding" for name, _ in headers
+            )
         path, raw_path, query = _target(self._url)
         exchange = Exchange(
             self,
@@ -432,6 +463,7 @@ class Connection(asyncio.Protocol):
             expects_continue=self._expects_continue,
             keep_alive=(
                 version != "1.0"
+                and method != "CONNECT"
                 and self._announced <= self._limits.body_bytes
                 and parser.should_keep_alive()
             ),
@@ -475,6 +507,8 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def on_message_complete(self) -> None:
+        if self._is_skipping:
+            return
         exchange = self._latest
         assert exchange is not None  # its head came before
         self._is_between = True
@@ -520,9 +554,11 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self.resume_reading()
+        if self._is_last:
+            return
         if self._queue:
             self._start(*self._queue.pop(0))
-        elif self._is_between and not self._is_last:
+        elif self._is_between:
             self._wait(KEEP_ALIVE_S)
 
     def first_lines(self, status: int) -> bytes:
@@ -552,6 +588,7 @@ class Connection(asyncio.Protocol):
             self._close()
             return
         self._is_last = True
+        self._queue.clear()
         self._outbox.flush()
         self._transport.write_eof()
         self._wait(self._limits.head_s)
@@ -602,7 +639,7 @@ class Connection(asyncio.Protocol):
         self._due = None
         if self._read_paused:  # it is not the client who keeps us waiting
             self._wait(self._wait_s)
-        elif self._is_between or self._is_answering():
+        elif self._is_last or self._is_between or self._is_answering():
             self._close()
         else:
             self._refuse(408, "request_timeout", "the request did not come to its end")
@@ -646,6 +683,13 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
 
+def _parser_for(connection: Connection) -> httptools.HttpRequestParser:
+    parser = httptools.HttpRequestParser(connection)
+    # Else what follows a request that ends its connection would spoil the answer to it.
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
 def _set(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
@@ -674,5 +718,5 @@ def _target(url: bytes) -> tuple[str, bytes, bytes]:
     if _PLAIN.fullmatch(url):  # nearly all
         return url.decode("ascii"), url, b""
     parsed = httptools.parse_url(url)
-    raw_path: bytes = parsed.path
+    raw_path: bytes = parsed.path or b"/"
     return unquote(raw_path.decode("ascii")), raw_path, parsed.query or b""

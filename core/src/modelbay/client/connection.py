@@ -147,6 +147,8 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as exc:
             self._break(NotHttpError(str(exc)))
         else:
+            if self._is_head:
+                self.parts.clear()  # of what follows its head nothing is an answer's body
             if not self.status and self._head_size > HEAD_LIMIT:
                 self._break(NotHttpError(f"a head of more than {HEAD_LIMIT} bytes"))
             elif self.parts and not self.done:
