@@ -66,6 +66,7 @@ class Answer:
         "_finished",
         "_headers",
         "_heartbeat_s",
+        "_is_ending",
         "_last",
         "_loop",
         "_parts",
@@ -98,13 +99,14 @@ class Answer:
         self._finished = False
         self._room: asyncio.Future[None] | None = None  # done once the client has read on
         self._asks_for_room = False
+        self._is_ending = False
         self._attended: Attended | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last = self._loop.time()
 
     def interrupt(self, error: ModelbayError) -> None:
         """End it with this error."""
-        if self._attended is not None and not self._finished:
+        if self._attended is not None and not (self._finished or self._is_ending):
             self._attended.interrupt(error)
 
     async def run(
@@ -146,6 +148,7 @@ class Answer:
             self.bay.answers.discard(self)
             presence.unwatch(attended.leave)
             self._attended = self._headers = None  # they lead back here
+            await self._writer.aclose()
         attended.check()
 
     async def _passed_on(
@@ -200,10 +203,10 @@ class Answer:
             try:
                 if self._texts:
                     self._encode_texts()
-                if self._parts:
-                    self._flush()
             except Exception as exc:  # such as of a plugin whose text is none
                 attended.cancel(exc)
+            if self._parts or (self._begun and not self._started):
+                self._flush()
             try:
                 yield awaited
             except BaseException as exc:
@@ -260,13 +263,26 @@ class Answer:
         """Send what lies ready, if the client keeps up; else once it does."""
         if not (self._started or self._begun):
             return
-        if not self._writer.is_free:
-            if not self._asks_for_room:
-                self._asks_for_room = True
-                self._writer.when_free(self._freed)
-            return
-        self._start()
-        self._send(b"".join(self._parts))
+        if self._writer.is_free:
+            self._send()
+        else:
+            self._ask_for_room()
+
+    def _send(self, otherwise: bytes = b"") -> None:
+        """Send what lies ready, or this if nothing does."""
+        try:
+            self._start()
+            data = b"".join(self._parts) or otherwise
+            self._parts.clear()
+            self._size = 0
+            if data:
+                self._last = self._loop.time()
+                self._writer.write({"type": "http.response.body", "body": data, "more_body": True})
+        except Exception as exc:
+            if self._attended is not None:
+                self._attended.cancel(exc)
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
     def _start(self) -> None:
         """Send the head."""
@@ -282,33 +298,28 @@ class Answer:
         ]
         self._writer.write({"type": "http.response.start", "status": 200, "headers": head})
 
-    def _send(self, data: bytes) -> None:
-        self._parts.clear()
-        self._size = 0
-        if data:
-            self._last = self._loop.time()
-            self._writer.write({"type": "http.response.body", "body": data, "more_body": True})
+    def _ask_for_room(self) -> None:
+        if not self._asks_for_room:
+            self._asks_for_room = True
+            self._writer.when_free(self._freed)
 
     def _freed(self) -> None:
         """The client has read what was sent, or is gone."""
         self._asks_for_room = False
-        if self._parts:
+        if self._is_ending:
+            if self._room is not None and not self._room.done():
+                self._room.set_result(None)
+        elif self._attended is not None:
             self._flush()
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
 
     async def _make_room(self) -> None:
-        """Wait until the client has taken what lies ready."""
-        await asyncio.sleep(0)  # it is sent then
-        while self._size > self._unsent_bytes and not self._writer.is_free:
-            await self._read_on()
+        """Wait until what lies ready has been sent, or may be: while it waits, it is."""
+        await asyncio.sleep(0)
+        while self._size > self._unsent_bytes:
+            await self._room_made()
 
-    async def _read_on(self) -> None:
-        """Until the client has read on."""
+    async def _room_made(self) -> None:
         self._room = self._loop.create_future()
-        if not self._asks_for_room:
-            self._asks_for_room = True
-            self._writer.when_free(self._freed)
         try:
             await self._room
         finally:
@@ -316,14 +327,17 @@ class Answer:
 
     async def _close(self, failure: Refusal | None) -> None:
         """Send the rest, and its end."""
+        self._is_ending = True
         self._start()
         data = b"".join(self._parts)
         if failure is not None:
             data += self._encoder.fail(failure)
         self._parts.clear()
         while not self._writer.is_free:
-            await self._read_on()
-        await self._call.send({"type": "http.response.body", "body": data})
+            self._ask_for_room()
+            await self._room_made()
+        self._writer.write({"type": "http.response.body", "body": data})
+        await self._writer.sent()
 
     def _beat(self) -> None:
         """One timer for the whole answer: moved when it goes off, not with every event."""
@@ -331,9 +345,8 @@ class Answer:
         now = self._loop.time()
         if now >= due:
             self._last, due = now, now + self._heartbeat_s
-            if self._writer.is_free:
-                self._start()
-                self._send(b"".join(self._parts) or self._encoder.heartbeat)
+            if self._writer.is_free and not self._is_ending:
+                self._send(self._encoder.heartbeat)
         self._timer = self._loop.call_at(due, self._beat)
 
 

@@ -123,6 +123,7 @@ class Gateway:
             receive,
             out,
             out,
+            out.headers,
             head,
             _NOBODY,
             request_id,
@@ -200,6 +201,12 @@ class _Out:
 
     def when_free(self, call: Callable[[], None]) -> None:
         self._own.when_free(call)
+
+    async def sent(self) -> None:
+        await self._own.sent()
+
+    async def aclose(self) -> None:
+        await self._own.aclose()
 
     @property
     def _own(self) -> Writer:

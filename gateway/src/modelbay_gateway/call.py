@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
 from modelbay.errors import ModelbayError
 from modelbay_gateway.head import Head
-from modelbay_gateway.outgoing import Writer
 from modelbay_gateway.presence import PRESENCE, Listening, Presence
 from modelbay_gateway.refusal import Refused
+
+if TYPE_CHECKING:
+    from modelbay_gateway.outgoing import Writer
 
 T = TypeVar("T")
 
@@ -51,11 +53,12 @@ class Interruptible(Protocol):
 class Attended:
     """Work whose result a client waits for, and that ends early where nobody does any more."""
 
-    __slots__ = ("_cancelled", "_task", "end")
+    __slots__ = ("_cancelled", "_ours", "_task", "end")
 
     def __init__(self, task: "asyncio.Task[Any]") -> None:
         self._task = task
         self._cancelled = task.cancelling()
+        self._ours = 0  # how often it was cancelled from here
         self.end: Exception | None = None
 
     def interrupt(self, error: ModelbayError) -> None:
@@ -68,15 +71,20 @@ class Attended:
         """End it with this; what ended it first counts."""
         if self.end is None:
             self.end = end
-            self._task.cancel()
+        self._ours += 1  # whoever swallowed it is told again
+        self._task.cancel()
 
     def check(self) -> None:
         """Raise what it was ended by, unless somebody else has cancelled the task too."""
         try:
-            if self.end is not None and self._task.uncancel() <= self._cancelled:
+            left = self._cancelled
+            for _ in range(self._ours):
+                left = self._task.uncancel()
+            if self.end is not None and left <= self._cancelled:
                 raise self.end from None
         finally:
             self.end = None  # it leads back here, and would keep the request's body
+            self._ours = 0
 
 
 @dataclass(slots=True)
@@ -85,6 +93,7 @@ class Call:
 
     Attributes:
         writer: The same as ``send``, without waiting.
+        own_headers: Of its answer, whatever that is.
         head: Its headers.
         body_limit: Bytes its body may have.
         running: Where work is kept that can be ended early.
@@ -93,7 +102,8 @@ class Call:
     scope: Scope
     receive: Receive
     send: Send
-    writer: Writer
+    writer: "Writer"
+    own_headers: list[Header]
     head: Head
     caller: Caller
     request_id: str

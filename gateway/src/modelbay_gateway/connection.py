@@ -164,6 +164,12 @@ class Exchange:
     def when_free(self, call: Callable[[], None]) -> None:
         self._connection.when_free(call)
 
+    async def sent(self) -> None:
+        """All is on its way, but for what the system sends."""
+
+    async def aclose(self) -> None:
+        """Nothing waits here."""
+
     async def send(self, message: Message) -> None:
         """ASGI's; waits while the client reads slowly."""
         while self._connection.is_behind and not self.is_gone:

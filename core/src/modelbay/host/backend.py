@@ -243,8 +243,14 @@ class Backend:
             if task is not None and task.cancelling() > cancelled:
                 raise asyncio.CancelledError from exc
             raise self._foreign(hook, exc) from exc
+        except asyncio.CancelledError as exc:
+            now = asyncio.current_task()
+            if now is None or now.cancelling() > (cancelled if now is task else 0):
+                raise
+            # Nobody has cancelled this task: the plugin waited for something that was.
+            raise self._foreign(hook, exc) from exc
         finally:
-            task = None  # cancelled, it leads back here, and would keep the request
+            now = task = None  # cancelled, it leads back here, and would keep the request
         yield end
 
     def _stream(self, hook: str, arguments: Mapping[str, object]) -> AsyncIterator[Any]:
