@@ -4,15 +4,27 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
 from gateway.conftest import Raw, Start
-from gateway.serving import WAIT_S, acme, desk
+from gateway.serving import WAIT_S, Reply, acme, desk
+from gateway.wired import Client, at_rest
 from modelbay.errors import BackendBusyError, RateLimitedError, StreamInterruptedError
 from modelbay.models.chat import ChatRequest
-from modelbay.models.events import Finish, Notice, Status, StreamEvent, TextDelta
+from modelbay.models.events import (
+    Finish,
+    Notice,
+    ReasoningDelta,
+    Status,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+)
+from modelbay_gateway.app import Gateway
+from modelbay_gateway.bay import Bay
 from modelbay_gateway.limits import Limits
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
@@ -320,3 +332,161 @@ def test_a_text_that_is_none_ends_the_answer_with_an_error(
     assert answer.status_code == 200
     assert "first" in answer.text
     assert "a fault of its own" in answer.text
+
+
+# --- ends and pauses, without a socket ------------------------------------------------------------
+
+BODY = b'{"model":"m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
+
+
+def asked(path: str = PATH) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    return head.encode() + BODY
+
+
+@asynccontextmanager
+async def wired(reply: Reply, **limits: Any) -> AsyncIterator[tuple[Client, Bay]]:
+    """A client of a gateway whose one provider answers so."""
+    host = desk(acme(reply))
+    async with host:
+        bay = Bay(host, limits=Limits(**limits))
+        yield Client(Gateway(bay)), bay
+        await bay.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", [PATH, "/v1/messages", "/api/chat"])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_an_end_that_waits_for_its_client_is_written_whatever_happens(
+    path: str, times: int
+) -> None:
+    breaks = asyncio.Event()
+
+    async def reply(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        yield TextDelta("begun")
+        await breaks.wait()
+        yield TextDelta("LAST")
+        raise StreamInterruptedError("the server broke off")
+
+    async with wired(reply) as (client, bay):
+        text = await client.send(asked(path))
+        client.connection.pause_writing()
+        breaks.set()
+        await at_rest()
+        for _ in range(times):
+            bay.interrupt()
+            await at_rest()
+        assert client.wire.sent == b""
+        client.connection.resume_writing()
+        text += await client.send()
+
+    assert b"begun" in text
+    assert b"LAST" in text
+    assert b"the server broke off" in text
+    assert text.endswith(b"\r\n0\r\n\r\n")
+    assert not bay.answers
+
+
+@pytest.mark.anyio
+async def test_who_is_told_to_stop_twice_ends_once() -> None:
+    async def reply(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        yield TextDelta("begun")
+        await asyncio.Event().wait()
+        yield Finish("stop")
+
+    async with wired(reply) as (client, bay):
+        text = await client.send(asked())
+        client.connection.pause_writing()
+        for _ in range(2):
+            bay.interrupt()
+            await at_rest()
+        client.connection.resume_writing()
+        text += await client.send()
+
+    assert text.count(b"the gateway is shutting down") == 1
+    assert text.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+@pytest.mark.anyio
+async def test_a_provider_that_only_tells_what_it_does_is_held_back_too() -> None:
+    made = 0
+
+    async def reply(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        nonlocal made
+        while True:
+            made += 1
+            yield Status("loading", 0.5, "x" * 100)
+            if made % 10 == 0:
+                await asyncio.sleep(0)
+
+    async with wired(reply, unsent_bytes=10_000) as (client, _):
+        assert await client.send(asked()) == b""
+        assert 0 < made <= 100
+        client.leave()
+        await at_rest()
+
+
+@pytest.mark.anyio
+async def test_a_plugin_that_lives_on_is_told_again_when_the_client_leaves() -> None:
+    ended = asyncio.Event()
+
+    async def reply(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        try:
+            yield TextDelta("begun")
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()
+            yield Finish("stop")
+        finally:
+            ended.set()
+
+    async with wired(reply) as (client, bay):
+        await client.send(asked())
+        bay.interrupt()
+        await at_rest()
+        assert not ended.is_set()
+        client.leave()
+        await ended.wait()
+        await at_rest()
+        assert (bay.answers, bay.admission.active("desk")) == (set(), 0)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", [PATH, "/v1/messages", "/api/chat"])
+@pytest.mark.parametrize("first", [TextDelta(""), ToolCallDelta(0, "{"), ReasoningDelta("hm")])
+async def test_the_head_comes_with_the_first_event_though_it_shows_nowhere(
+    path: str, first: StreamEvent
+) -> None:
+    async def reply(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        yield first
+        await asyncio.Event().wait()
+        yield Finish("stop")
+
+    async with wired(reply) as (client, _):
+        assert (await client.send(asked(path))).startswith(b"HTTP/1.1 200 OK\r\n")
+        client.leave()
+        await at_rest()
+
+
+@pytest.mark.anyio
+async def test_a_plugin_that_waits_for_what_was_cancelled_has_failed() -> None:
+    async def reply(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        yield TextDelta("begun")
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+        yield Finish("stop")
+
+    async with wired(reply) as (client, _):
+        text = await client.send(asked())
+
+    assert b"stream_chat raised CancelledError" in text
+    assert text.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+@pytest.mark.anyio
+async def test_what_every_answer_carries_a_stream_carries_too() -> None:
+    async with wired([TextDelta("hi"), Finish("stop")]) as (client, _):
+        head = (await client.send(asked("/v1/messages"))).partition(b"\r\n\r\n")[0]
+    names = [line.partition(b":")[0] for line in head.split(b"\r\n")]
+    assert (names.count(b"x-request-id"), names.count(b"request-id")) == (1, 1)
