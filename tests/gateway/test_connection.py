@@ -1,4 +1,4 @@
-"""Mirrors modelbay_gateway/connection.py; time-outs and refusals over sockets: test_server.py."""
+"""Mirrors modelbay_gateway/connection.py, exchange.py and framing.py; time-outs: test_server.py."""
 
 import asyncio
 import gc
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.wired import FIRST, Client, at_rest, read
-from modelbay_gateway.connection import Connection, Exchange
+from modelbay_gateway.connection import Connection
+from modelbay_gateway.exchange import Exchange
 from modelbay_gateway.limits import Limits
 from modelbay_gateway.presence import PRESENCE
 
