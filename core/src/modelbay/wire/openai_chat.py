@@ -309,23 +309,21 @@ class ChatDecoder:
     def events(self, chunks: Sequence[bytes]) -> Iterator[StreamEvent]:
         """The events of several chunks, each found when it is asked for; raises as `decode`."""
         before, _ = self._frame
-        left = 0  # of the chunks that were read ahead, those that have not come yet
-        ahead = True
-        for position, data in enumerate(chunks):
-            if left:
-                left -= 1
-                continue
+        count, position, ahead = len(chunks), 0, True
+        while position < count:
+            data = chunks[position]
             if before and data.startswith(before) and not self.done:
-                end = len(chunks) if ahead else position + 1
+                end = count if ahead else position + 1
                 texts = framed_texts(self._frame, chunks, position, end)
                 ahead = len(texts) > 1  # or what cannot be read at once would be tried ever again
                 if texts:
-                    left = len(texts) - 1
+                    position += len(texts)
                     self._text += texts
                     for text in texts:
                         if text:
                             yield TextDelta(text)
                     continue
+            position += 1
             if data == b"[DONE]" or self.done:
                 self.done = True
                 return
