@@ -291,6 +291,28 @@ async def test_the_last_answer_is_given_time_while_its_request_still_comes() -> 
     assert client.wire.is_closed
 
 
+async def test_an_endless_head_behind_the_last_answer_is_not_answered() -> None:
+    client = Client(answers(), Limits(head_bytes=100))
+    last = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    answer = await client.send(last + b"GET /" + b"x" * 50)
+    assert (answer[-5:], client.wire.has_said_all) == (b"hello", True)
+    assert await client.send(b"x" * 101) == b""
+    assert client.wire.is_closed
+
+
+async def test_an_application_that_fails_on_a_closed_connection_is_not_answered_for() -> None:
+    goes_on = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await goes_on.wait()
+
+    client = Client(app)
+    await client.send(GET)
+    client.connection._close()
+    goes_on.set()
+    assert await client.send() == b""
+
+
 async def test_nothing_is_begun_or_said_behind_the_last_answer() -> None:
     goes_on = asyncio.Event()
     begun: list[bytes] = []

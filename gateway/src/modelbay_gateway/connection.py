@@ -467,6 +467,9 @@ class Connection(asyncio.Protocol):
         self, status: int, code: str, message: str, kind: str = "invalid_request_error"
     ) -> None:
         """Answer without the application, and close."""
+        if self._is_last or self._transport.is_closing():
+            self._close()  # nothing can be said any more
+            return
         self._due = None
         if self._latest is not None:
             self._latest.flush()
