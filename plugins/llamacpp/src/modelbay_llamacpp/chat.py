@@ -34,19 +34,19 @@ from modelbay.models.media import (
 from modelbay.wire.openai_chat import Dialect
 from modelbay_llamacpp import config, infill
 from modelbay_llamacpp.config import at
-from modelbay_llamacpp.memory import memory
-from modelbay_llamacpp.prefill import PrefillStripper, prefill_of
-from modelbay_llamacpp.probe import model_props
-from modelbay_llamacpp.waiting import Waiting, patiently, waiting_for
-from modelbay_llamacpp.wire import (
+from modelbay_llamacpp.failures import (
     BATCH_TOO_SMALL,
     CONTEXT_FULL,
     NO_IMAGES,
     NO_JINJA,
     NOT_LOADED,
-    TemplateCaps,
     classify,
 )
+from modelbay_llamacpp.memory import memory
+from modelbay_llamacpp.prefill import PrefillStripper, prefill_of
+from modelbay_llamacpp.probe import model_props
+from modelbay_llamacpp.waiting import Waiting, patiently, waiting_for
+from modelbay_llamacpp.wire import TemplateCaps
 
 _FIXED = "the server fixes it at its start (llama-server --ctx-size, or ctx-size in a preset)"
 

@@ -20,7 +20,8 @@ from modelbay.models.media import CompleteRequest
 from modelbay.wire.errors import error_class, parse_error_body
 from modelbay.wire.sse import SSEDecoder
 from modelbay_llamacpp.config import at
-from modelbay_llamacpp.wire import InfillChunk, classify, decode_infill
+from modelbay_llamacpp.failures import classify
+from modelbay_llamacpp.wire import InfillChunk, decode_infill
 
 _STOPS: dict[str, FinishReason] = {"eos": "stop", "word": "stop", "limit": "length"}
 

@@ -16,20 +16,12 @@ from modelbay.errors import (
 from modelbay.models.manage import Done, Load, ManageEvent, Progress, Unload
 from modelbay_llamacpp import config
 from modelbay_llamacpp.config import at
+from modelbay_llamacpp.failures import ALREADY_RUNNING, classify
 from modelbay_llamacpp.following import following
 from modelbay_llamacpp.memory import memory
 from modelbay_llamacpp.probe import Server, entry_of, list_models, look
 from modelbay_llamacpp.waiting import Pauses
-from modelbay_llamacpp.wire import (
-    ALREADY_RUNNING,
-    ARRIVING,
-    IN_MEMORY,
-    RUNNING,
-    Entry,
-    classify,
-    find,
-    known_names,
-)
+from modelbay_llamacpp.wire import ARRIVING, IN_MEMORY, RUNNING, Entry, find, known_names
 
 GRACE_S = 5.0  # on top of the server's own stop time
 

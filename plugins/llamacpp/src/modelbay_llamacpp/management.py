@@ -27,11 +27,12 @@ from modelbay.models.manage import (
 from modelbay_llamacpp import config
 from modelbay_llamacpp.config import at
 from modelbay_llamacpp.discovery import describe
+from modelbay_llamacpp.failures import classify
 from modelbay_llamacpp.loading import load, unload
 from modelbay_llamacpp.memory import memory
 from modelbay_llamacpp.probe import entry_of, look, model_props
 from modelbay_llamacpp.pulling import delete, pull
-from modelbay_llamacpp.wire import IN_MEMORY, RUNNING, Props, classify, sampling_defaults
+from modelbay_llamacpp.wire import IN_MEMORY, RUNNING, Props, sampling_defaults
 
 
 def run(provider: ProviderContext, action: Action) -> AsyncIterator[ManageEvent]:

@@ -19,17 +19,9 @@ from modelbay.errors import (
     WrongServerError,
 )
 from modelbay_llamacpp.config import at
+from modelbay_llamacpp.failures import classify
 from modelbay_llamacpp.memory import memory
-from modelbay_llamacpp.wire import (
-    Entry,
-    Mode,
-    ModelsAnswer,
-    Props,
-    classify,
-    find,
-    known_names,
-    with_query,
-)
+from modelbay_llamacpp.wire import Entry, Mode, ModelsAnswer, Props, find, known_names, with_query
 
 _FINGERPRINT_S = 0.5
 _FINGERPRINT_BYTES = 64 * 1024

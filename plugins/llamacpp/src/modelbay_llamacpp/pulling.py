@@ -18,12 +18,13 @@ from modelbay.errors import (
 from modelbay.models.manage import Delete, Done, ManageEvent, Progress, Pull
 from modelbay_llamacpp import config
 from modelbay_llamacpp.config import at
+from modelbay_llamacpp.failures import classify
 from modelbay_llamacpp.following import following
 from modelbay_llamacpp.loading import GRACE_S
 from modelbay_llamacpp.memory import memory
 from modelbay_llamacpp.probe import entry_of, list_models, look
 from modelbay_llamacpp.waiting import Pauses
-from modelbay_llamacpp.wire import ARRIVING, Entry, classify, find, was_pulled, with_query
+from modelbay_llamacpp.wire import ARRIVING, Entry, find, was_pulled, with_query
 
 _CALL_OFF_S = 5.0
 _PULL_HINT = "start llama-server with -hf <repo>"

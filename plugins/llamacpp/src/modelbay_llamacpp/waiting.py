@@ -9,7 +9,7 @@ from modelbay.context import ProviderContext
 from modelbay.errors import BackendBusyError
 from modelbay.models.events import StatusState
 from modelbay_llamacpp import config
-from modelbay_llamacpp.wire import LIMIT_REACHED
+from modelbay_llamacpp.failures import LIMIT_REACHED
 
 T = TypeVar("T")
 

@@ -12,17 +12,9 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from modelbay.errors import (
-    BackendBusyError,
-    BackendError,
-    ContextLengthError,
-    InvalidRequestError,
-    ModelNotFoundError,
-    ProtocolError,
-)
+from modelbay.errors import ProtocolError
 from modelbay.models.catalog import ModelState
 from modelbay.models.frozen import JsonObject
-from modelbay.wire.errors import ErrorBody
 
 Mode = Literal["single", "router"]
 
@@ -435,7 +427,7 @@ def decode_infill(data: bytes) -> InfillChunk:
         raise ProtocolError(f"expected a completion, got {shown!r}", stage="decode") from exc
 
 
-# --- names, addresses, errors --------------------------------------------------------------------
+# --- names and addresses -------------------------------------------------------------------------
 
 
 def with_query(path: str, **query: str) -> str:
@@ -448,52 +440,6 @@ def readable_name(wire_id: str) -> str:
     if not wire_id.endswith(".gguf"):
         return ""
     return wire_id.replace("\\", "/").rpartition("/")[2].removesuffix(".gguf")
-
-
-COULD_NOT_CONNECT = "proxy error: Could not establish connection"
-LIMIT_REACHED = "model limit reached"
-NOT_LOADED = "model is not loaded"
-ALREADY_RUNNING = "model is already running"
-CONTEXT_FULL = "Context size has been exceeded"
-NO_IMAGES = ("image input is not supported", "audio input is not supported")
-NO_JINJA = "requires --jinja"
-BATCH_TOO_SMALL = "is too large to process"
-
-_NOT_FOUND = re.compile(r"model '.*' not found|model (name=.* )?is not found")
-_ARRIVING = re.compile(r"model name=.* is not running")
-# Bad input that this server answers with 500 (trap 12).
-_BAD_INPUT = (
-    "[json.exception.",
-    "Failed to parse messages",
-    "Failed to parse tools",
-    "Cannot use both",
-    "Unknown reasoning format",
-    "Invalid",
-    "error: cannot make GET request",
-    *NO_IMAGES,
-)
-
-
-def classify(status: int, body: ErrorBody) -> type[BackendError] | None:
-    """The class of an error answer, where llama-server's words say more than its status."""
-    text = body.message
-    if status == 503 or text.startswith((COULD_NOT_CONNECT, LIMIT_REACHED)):
-        return BackendBusyError  # the only failures worth a repetition
-    if text.startswith(CONTEXT_FULL):
-        return ContextLengthError
-    if status == 400 and _ARRIVING.match(text):
-        return BackendBusyError  # it is still being downloaded
-    if _NOT_FOUND.match(text):
-        return ModelNotFoundError
-    if status == 404:
-        return ProtocolError  # "File Not Found" is all a 404 ever says: no such route
-    if body.type == "feature_disabled":
-        return InvalidRequestError
-    if status == 500 and (
-        text.startswith(_BAD_INPUT) or NO_JINJA in text or BATCH_TOO_SMALL in text
-    ):
-        return InvalidRequestError
-    return None
 
 
 def known_names(entries: Collection[Entry], limit: int = 8) -> str:

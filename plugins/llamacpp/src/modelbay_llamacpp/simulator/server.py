@@ -27,14 +27,8 @@ from modelbay_llamacpp.simulator.answer import (
 from modelbay_llamacpp.simulator.chat import chat
 from modelbay_llamacpp.simulator.conversation import Conversations
 from modelbay_llamacpp.simulator.engine import BUILD, Engine, EngineFlags, ProcessDied
-from modelbay_llamacpp.simulator.fleet import (
-    Entry,
-    EventStyle,
-    Fleet,
-    FleetFlags,
-    ProxyError,
-    State,
-)
+from modelbay_llamacpp.simulator.entry import Entry, State
+from modelbay_llamacpp.simulator.fleet import EventStyle, Fleet, FleetFlags, ProxyError
 from modelbay_llamacpp.simulator.info import single_list
 from modelbay_llamacpp.simulator.model import SimulatedModel
 from modelbay_llamacpp.simulator.routes import CHAT, MODEL_ROUTES, ModelRoute
