@@ -313,6 +313,15 @@ async def test_an_application_that_fails_on_a_closed_connection_is_not_answered_
     assert await client.send() == b""
 
 
+async def test_a_request_that_ends_behind_the_last_answer_is_not_begun() -> None:
+    client = Client(answers())
+    last = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    answer = await client.send(last + GET[:10])
+    assert (answer[-5:], client.wire.has_said_all) == (b"hello", True)
+    assert await client.send(GET[10:]) == b""
+    assert (client.wire.is_closed, client.shared.total_requests) == (True, 1)
+
+
 async def test_nothing_is_begun_or_said_behind_the_last_answer() -> None:
     goes_on = asyncio.Event()
     begun: list[bytes] = []

@@ -247,6 +247,9 @@ class Connection(asyncio.Protocol):
         if self._is_skipping:
             return
         self._is_open = False
+        if self._is_last:
+            self._close()  # there is no answer to this one any more
+            return
         parser, headers = self._parser, self._headers
         assert parser is not None  # it is the one who calls
         version, method = parser.get_http_version(), parser.get_method().decode("ascii")
@@ -353,8 +356,6 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self.resume_reading()
-        if self._is_last:
-            return
         if self._queue:
             self._start(*self._queue.pop(0))
         elif self._is_between:
