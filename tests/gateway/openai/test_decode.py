@@ -22,10 +22,12 @@ from modelbay.models.chat import (
 )
 from modelbay.models.events import Notice, ToolCall
 from modelbay_gateway.openai import decode
+from modelbay_gateway.openai.chat_call import ChatCall
 from modelbay_gateway.openai.completions import decode_completion
-from modelbay_gateway.openai.decode import ChatCall, decode_chat
+from modelbay_gateway.openai.decode import decode_chat
 from modelbay_gateway.openai.embeddings import decode_embed
 from modelbay_gateway.openai.images import decode_image
+from modelbay_gateway.openai.plain import decode_plain
 from modelbay_gateway.openai.rerank import decode_rerank
 from modelbay_gateway.refusal import Refusal, Refused
 
@@ -593,4 +595,4 @@ def test_a_plain_request_says_what_it_says_field_by_field(request: dict[str, Any
 )
 def test_most_requests_are_plain(fields: dict[str, Any]) -> None:
     body = json.dumps({"model": "m", "messages": HI, **fields}).encode()
-    assert decode._decode_plain(body, frozenset()) == decode._decode_any(body, frozenset())
+    assert decode_plain(body, frozenset()) == decode._decode_any(body, frozenset())

@@ -1,9 +1,7 @@
 """Chat completions: the JSON of a request to a `ChatRequest`. Pure."""
 
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal, cast
-
-import msgspec
+from dataclasses import replace
+from typing import Literal, cast
 
 from modelbay.models.chat import (
     AudioPart,
@@ -22,7 +20,9 @@ from modelbay.models.chat import (
 from modelbay.models.events import Notice, ToolCall
 from modelbay.models.frozen import JsonObject
 from modelbay_gateway.fields import Fields, made, parse, unsupported, wrong
+from modelbay_gateway.openai.chat_call import ChatCall
 from modelbay_gateway.openai.functions import Calls, decode_functions
+from modelbay_gateway.openai.plain import decode_plain, said
 from modelbay_gateway.refusal import Refused
 
 _ROLES: dict[str, Role] = {
@@ -53,28 +53,6 @@ _SELDOM = frozenset(
 Choice = Literal["auto", "none", "required"] | NamedTool | None
 
 
-@dataclass(frozen=True, slots=True)
-class ChatCall:
-    """A chat request, and what belongs to the answer's form or to the gateway alone.
-
-    Attributes:
-        model: The id as it was asked for; it stands in the answer too.
-        include_usage: A stream ends with a chunk of token counts.
-        conversation_id: The conversation the turn belongs to.
-        persist: The model is remembered for the conversation.
-        has_functions: The tools came as functions, and a call goes back as one of a function.
-        notices: What the request holds and no provider will see.
-    """
-
-    request: ChatRequest
-    model: str | None
-    include_usage: bool = False
-    conversation_id: str | None = None
-    persist: bool = True
-    has_functions: bool = False
-    notices: tuple[Notice, ...] = ()
-
-
 def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCall:
     """The request in a body of ``POST /v1/chat/completions``.
 
@@ -86,7 +64,7 @@ def decode_chat(body: bytes, *, routing: frozenset[str] = frozenset()) -> ChatCa
     Raises:
         Refused: It is no such request; the field is named.
     """
-    return _decode_plain(body, routing) or _decode_any(body, routing)
+    return decode_plain(body, routing) or _decode_any(body, routing)
 
 
 def _decode_any(body: bytes, routing: frozenset[str]) -> ChatCall:
@@ -147,70 +125,6 @@ def _decode_any(body: bytes, routing: frozenset[str]) -> ChatCall:
         has_functions=functions is not None,
         notices=tuple(dropped(path) for path in ignored),
     )
-
-
-class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True):
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-class _StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
-    include_usage: bool | None = None
-
-
-_Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
-_Positive = Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1)]
-
-
-class _Plain(msgspec.Struct, forbid_unknown_fields=True):
-    """A request of texts and numbers alone, as most are: all of it is checked as it is read."""
-
-    messages: Annotated[list[_PlainMessage], msgspec.Meta(min_length=1)]
-    model: str | None = None
-    stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: _Whole | None = None
-    max_tokens: _Positive | None = None
-    max_completion_tokens: _Positive | None = None
-    seed: _Whole | None = None
-    stop: str | list[str] | None = None
-
-
-_plain = msgspec.json.Decoder(_Plain)
-
-
-def _decode_plain(body: bytes, routing: frozenset[str]) -> ChatCall | None:
-    """The request, if it is a plain one. What is wrong with another, `_decode_any` says."""
-    if b'"tools"' in body:
-        return None  # most that are not plain; they are long, and need not be read twice
-    try:
-        found = _plain.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
-        return None
-    model, stop, options = found.model or None, found.stop, found.stream_options
-    request = ChatRequest.assembled(
-        {
-            "model": model,
-            "messages": [_said(each.role, each.content) for each in found.messages],
-            "tools": [],
-            "tool_choice": None,
-            "temperature": found.temperature,
-            "top_p": found.top_p,
-            "top_k": found.top_k,
-            "max_tokens": found.max_completion_tokens or found.max_tokens,
-            "stop": [stop] if isinstance(stop, str) else stop or [],
-            "seed": found.seed,
-            "response_format": None,
-            "reasoning_effort": None,
-            "routing": routing,
-            "stream": found.stream is True,
-            "extra": {},
-        }
-    )
-    asks = options is not None and options.include_usage is True
-    return ChatCall(request=request, model=model, include_usage=asks)
 
 
 def _request(values: dict[str, object]) -> ChatRequest:
@@ -281,21 +195,7 @@ def _plain_message(value: object) -> Message | None:
     role, content = value.get("role"), value.get("content")
     if role not in ("system", "user", "assistant") or type(content) is not str:
         return None
-    return _said(role, content)
-
-
-def _said(role: str, content: str) -> Message:
-    return Message.assembled(
-        {
-            "role": role,
-            "content": content,
-            "tool_calls": [],
-            "tool_call_id": None,
-            "name": None,
-            "reasoning": None,
-            "opaque": {},
-        }
-    )
+    return said(role, content)
 
 
 def _message(fields: Fields, functions: Calls, ignored: list[str]) -> Message:
