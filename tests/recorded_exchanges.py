@@ -63,6 +63,12 @@ def transcripts(folder: str) -> list[Transcript]:
     return [read_transcript(p, str(p.relative_to(root).with_suffix(""))) for p in paths]
 
 
+def recorded(server: str, name: str) -> list[Recorded]:
+    """The exchanges of the first transcript whose name begins so."""
+    path = next((RECORDED / server).rglob(f"{name}*.txt"))
+    return list(read_transcript(path, name).exchanges)
+
+
 def read_transcript(path: Path, name: str) -> Transcript:
     lines = path.read_text(encoding="utf-8").split("\n")
     title = lines[0].removeprefix("# ")

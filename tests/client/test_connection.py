@@ -121,6 +121,16 @@ async def test_an_answer_is_read_whole_however_it_is_framed(
     assert await read(pieces) == body
 
 
+@pytest.mark.parametrize("behind", [b"", b"garbage", b"garbage and more"])
+async def test_an_answer_that_is_a_head_alone_has_no_body(behind: bytes) -> None:
+    async with (
+        listening([OK + b"Content-Length: 9\r\n\r\n" + behind]) as server,
+        lent(server.url) as provider,
+        open_stream(provider, "HEAD", "x") as response,
+    ):
+        assert (response.status, await read_body(response)) == (200, b"")
+
+
 @pytest.mark.parametrize("head", [OK + b"\r\n", b"HTTP/1.0 200 OK\r\n\r\n"])
 async def test_without_a_length_the_end_of_the_connection_is_the_end_of_the_answer(
     head: bytes,

@@ -296,6 +296,34 @@ async def test_what_a_plugin_raises_while_it_is_cancelled_is_a_cancellation(
     assert task.cancelled()
 
 
+async def test_a_plugin_that_waits_for_what_was_cancelled_is_at_fault() -> None:
+    async def stream_chat() -> AsyncIterator[StreamEvent]:
+        yield TextDelta("a")
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+        yield Finish("stop")
+
+    message = await breach(backend(stream_chat=stream_chat))
+    assert message == "plugin 'acme': stream_chat raised CancelledError"
+
+
+async def test_a_step_that_is_cancelled_in_a_task_of_its_own_is_a_cancellation() -> None:
+    async def stream_chat() -> AsyncIterator[StreamEvent]:
+        yield TextDelta("a")
+        await asyncio.Event().wait()
+        yield Finish("stop")
+
+    stream = aiter(backend(stream_chat=stream_chat).stream_chat(chat(), model()))
+    assert await anext(stream) == TextDelta("a")
+    step = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(1)
+    step.cancel()
+    await asyncio.wait({step})
+
+    assert step.cancelled()
+
+
 async def test_a_wait_the_caller_limits_is_the_callers_timeout() -> None:
     async def stream_chat() -> AsyncIterator[StreamEvent]:
         try:

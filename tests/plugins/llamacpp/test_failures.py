@@ -12,12 +12,7 @@ from modelbay.errors import (
 )
 from modelbay.wire.errors import error_class, parse_error_body
 from modelbay_llamacpp.failures import classify
-from recorded_exchanges import RECORDED, Recorded, read_transcript
-
-
-def recorded(name: str) -> list[Recorded]:
-    path = next((RECORDED / "llamacpp").rglob(f"{name}*.txt"))
-    return list(read_transcript(path, name).exchanges)
+from recorded_exchanges import recorded
 
 
 @pytest.mark.parametrize(
@@ -47,7 +42,7 @@ def test_an_error_answer_gets_its_class_from_the_servers_words(
     transcript: str, message: str, expected: type[BackendError]
 ) -> None:
     """S3-61: recorded answers; most 500s of this server are the caller's fault (trap 12)."""
-    for exchange in recorded(transcript):
+    for exchange in recorded("llamacpp", transcript):
         if exchange.answer is not None and message in exchange.answer.body:
             body = parse_error_body(exchange.answer.body.encode())
             assert error_class(exchange.answer.status, body, classify) is expected

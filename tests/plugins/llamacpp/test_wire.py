@@ -25,12 +25,7 @@ from modelbay_llamacpp.wire import (
     was_pulled,
     with_query,
 )
-from recorded_exchanges import RECORDED, Recorded, read_transcript
-
-
-def recorded(name: str) -> list[Recorded]:
-    path = next((RECORDED / "llamacpp").rglob(f"{name}*.txt"))
-    return list(read_transcript(path, name).exchanges)
+from recorded_exchanges import RECORDED, Recorded, recorded
 
 
 def answer(exchange: Recorded) -> str:
@@ -42,7 +37,7 @@ def models(name: str, at: int = 0) -> list[Entry]:
     """The model list of a transcript, the at-th one in it."""
     bodies = [
         answer(exchange)
-        for exchange in recorded(name)
+        for exchange in recorded("llamacpp", name)
         if exchange.method == "GET" and exchange.target.split("?")[0] in ("/models", "/v1/models")
     ]
     return msgspec.json.decode(bodies[at], type=ModelsAnswer).data or []
@@ -124,7 +119,9 @@ def test_a_hint_names_only_the_first_of_many_models() -> None:
 
 
 def props(name: str, target: str) -> Props:
-    body = next(answer(exchange) for exchange in recorded(name) if exchange.target == target)
+    body = next(
+        answer(exchange) for exchange in recorded("llamacpp", name) if exchange.target == target
+    )
     return msgspec.json.decode(body, type=Props)
 
 
@@ -210,7 +207,7 @@ def test_an_estimated_context_is_divided_rounded_up_and_capped(
 
 
 def test_recorded_load_events_give_a_rising_fraction() -> None:
-    text = answer(recorded("69-models-sse")[0])
+    text = answer(recorded("llamacpp", "69-models-sse")[0])
     events = [
         decode_event(line.removeprefix("data: ").encode())
         for line in text.split("\n")

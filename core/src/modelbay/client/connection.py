@@ -147,8 +147,6 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as exc:
             self._break(NotHttpError(str(exc)))
         else:
-            if self._is_head:
-                self.parts.clear()  # of what follows its head nothing is an answer's body
             if not self.status and self._head_size > HEAD_LIMIT:
                 self._break(NotHttpError(f"a head of more than {HEAD_LIMIT} bytes"))
             elif self.parts and not self.done:
@@ -157,6 +155,8 @@ class Connection(asyncio.Protocol):
                     self._paused = True
                     assert self.transport is not None
                     self.transport.pause_reading()
+        if self._is_head:
+            self.parts.clear()  # nothing behind such a head is a body
         self._wake()
 
     def eof_received(self) -> None:
